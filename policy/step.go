@@ -1,0 +1,104 @@
+package policy
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Event is something that a node's loop tells its State: Observed, Ordered,
+// Tick or Reconfigured.
+type Event interface{ event() }
+
+type (
+	// Observed carries the results of this node's own checks.
+	Observed []Observation
+	// Ordered carries orders that State.Judge passed and that are on disk.
+	Ordered []Entry
+	// Tick tells that Effects.Wake has come.
+	Tick struct{}
+	// Reconfigured carries a new configuration. Health of unchanged targets stays.
+	Reconfigured struct{ Config *Config }
+)
+
+func (Observed) event()     {}
+func (Ordered) event()      {}
+func (Tick) event()         {}
+func (Reconfigured) event() {}
+
+// Effects is what the caller has to do after a step, in this order.
+type Effects struct {
+	Store    []Entry       // keep on disk (moves, falls, alarms; batched). Already counted in
+	Revision *Revision     // serve it from now on; nil where nothing changed
+	Changes  []Change      // log them
+	Health   []HealthEntry // health that changed: keep on disk (batched)
+	Wake     time.Time     // send a Tick at this time at the latest; zero: no need
+}
+
+// Change is one line of what a step changed, for logs and people.
+type Change struct {
+	Subject string // "target http 10.1.8.10", "service shop", "alarm all-down/shop"
+	Before  string
+	After   string
+	Why     string
+}
+
+// HealthEntry is the last held health of a target, as kept over a restart.
+type HealthEntry struct {
+	Target TargetID    `json:"target"`
+	State  HealthState `json:"state"`
+	Since  time.Time   `json:"since"`
+	Seen   time.Time   `json:"seen"` // the last observation
+	Reason string      `json:"reason,omitempty"`
+}
+
+// Stored is what a node found on its disk when it started.
+type Stored struct {
+	Entries []Entry
+	Health  []HealthEntry
+	Stamped time.Time // when the node last stamped its disk; zero: an empty folder
+}
+
+// Preview is what an order would change: before and after for every name.
+type Preview struct {
+	Entries  []Entry       `json:"entries"` // the order, stamped, ready to be stored
+	Names    []PreviewName `json:"names"`
+	Warnings []string      `json:"warnings,omitempty"` // "does not reach pay.shop.example.: override of the name is more specific"
+}
+
+// PreviewName is one name in a Preview.
+type PreviewName struct {
+	Name    string    `json:"name"`
+	Service ServiceID `json:"service"`
+	Before  string    `json:"before"` // "203.0.113.10 (city-a, up)"
+	After   string    `json:"after"`
+	Changed bool      `json:"changed"`
+}
+
+// Refusal is the error of an order that a rule does not let pass.
+type Refusal struct {
+	Rule  string // "last-endpoint", or the name of a rule under safety
+	Text  string
+	Break bool // whether --break-glass RULE passes it
+}
+
+func (r *Refusal) Error() string { return r.Text + " (rule " + r.Rule + ")" }
+
+// Order is what a person asks for, before it is judged.
+type Order struct {
+	Kind       Kind // override, drain, return, gate, ack
+	Key        string
+	Clear      bool // ends it: override clear, undrain
+	Override   *Override
+	ReturnTo   SiteID // return: the endpoint's site; "" for the first that is held back
+	GateOpen   bool
+	Author     string
+	Reason     string
+	For        time.Duration // 0: no expiry
+	BreakGlass []string      // rules to pass, by name
+}
+
+// Query asks Explain about one name, as one client would be answered.
+type Query struct {
+	Name   string
+	Client netip.Addr // zero: a client of no group
+}
