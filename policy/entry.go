@@ -40,8 +40,22 @@ type Entry struct {
 	Reason  string    `json:"reason,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`
 	Deleted bool      `json:"deleted,omitempty"`
-	Value   []byte    `json:"value,omitempty"`
+	// Ends is the stamp of the order that a tombstone ends, so that every node finds the
+	// same orders in force at any moment.
+	Ends Stamp `json:"ends,omitzero"`
+	// BreakGlass names the rules that the order was let past.
+	BreakGlass []string `json:"break_glass,omitempty"`
+	Value      []byte   `json:"value,omitempty"`
 }
+
+// EntryKey names an entry: of two entries with one EntryKey, Kind says which stays.
+type EntryKey struct {
+	Kind Kind   `json:"kind"`
+	Key  string `json:"key"`
+}
+
+// EntryKey is the entry's own.
+func (e Entry) EntryKey() EntryKey { return EntryKey{e.Kind, e.Key} }
 
 // Override is a person's word on what a name or a service answers: a site, or
 // addresses (a pin).
@@ -58,9 +72,51 @@ type Move struct {
 	Service ServiceID    `json:"service"`
 	Epoch   Stamp        `json:"epoch"` // of the active metro; zero before a person moved it
 	Number  uint64       `json:"number"`
-	Set     []EndpointID `json:"set"`     // in the order of the configuration
-	NoneUp  bool         `json:"none_up"` // none of the candidates is up
-	Ramp    bool         `json:"ramp,omitempty"`
-	Cause   string       `json:"cause"` // for people
+	Set     []EndpointID `json:"set"`            // in the order of the configuration
+	NoneUp  bool         `json:"none_up"`        // none of the candidates is up; Set is the last that was
+	Ramp    bool         `json:"ramp,omitempty"` // the weight of a member of Set rises, see Marks
+	Cause   string       `json:"cause"`          // for people
 	Start   time.Time    `json:"start"`
+	// Override is the stamp of the site override inside which the move was made, which then
+	// stands in place of Epoch; zero: none.
+	Override Stamp `json:"override,omitzero"`
+	// Marks are what is remembered of endpoints beyond their being in Set. Each move carries
+	// them all, so that the newest move tells everything and older ones can go.
+	Marks []Mark `json:"marks,omitempty"`
+}
+
+// Mark is what a move remembers of one endpoint.
+type Mark struct {
+	Endpoint EndpointID `json:"endpoint"`
+	Left     time.Time  `json:"left,omitzero"`       // when it last left the set because it was down, drained or lost
+	Back     time.Time  `json:"back,omitzero"`       // when it last came back
+	Failed   int        `json:"failed,omitempty"`    // returns that did not last
+	SiteLoss bool       `json:"site_loss,omitempty"` // its whole site was down or lost when it left
+	Ramp     bool       `json:"ramp,omitempty"`      // its weight rises from Back on
+	Percent  int        `json:"percent,omitempty"`   // of its weight, where a closed gate stopped its ramp
+}
+
+// Drain is the value of a drain: nothing but what every entry has.
+type Drain struct{}
+
+// ActiveMetro is a person's word on the metro inside which the machine may choose.
+type ActiveMetro struct {
+	Metro MetroID `json:"metro"`
+}
+
+// ReturnOrder ends the hold of a service's endpoints in one site.
+type ReturnOrder struct {
+	To SiteID `json:"to"`
+}
+
+// Gate is the state of a gate.
+type Gate struct {
+	Open bool `json:"open"`
+}
+
+// Alarm is a cause that people should know of.
+type Alarm struct {
+	Text  string    `json:"text"`  // what is wrong
+	Way   string    `json:"way"`   // the next sensible command
+	Since time.Time `json:"since"` // when the cause came
 }

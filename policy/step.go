@@ -28,6 +28,7 @@ func (Reconfigured) event() {}
 // Effects is what the caller has to do after a step, in this order.
 type Effects struct {
 	Store    []Entry       // keep on disk (moves, falls, alarms; batched). Already counted in
+	Drop     []EntryKey    // superseded: remove from disk, if it is there (batched)
 	Revision *Revision     // serve it from now on; nil where nothing changed
 	Changes  []Change      // log them
 	Health   []HealthEntry // health that changed: keep on disk (batched)

@@ -1,0 +1,168 @@
+package policy
+
+import "time"
+
+// Status is everything that a State holds true, for people and for JSON.
+type Status struct {
+	Now       time.Time         `json:"now"`
+	Cluster   string            `json:"cluster"`
+	Node      NodeID            `json:"node"`
+	Revision  uint64            `json:"revision"`
+	Digest    string            `json:"digest"` // hexadecimal
+	Made      time.Time         `json:"made"`
+	Suspects  string            `json:"suspects,omitempty"` // why the node suspects itself and abstains
+	Sites     []SiteStatus      `json:"sites"`
+	Services  []ServiceStatus   `json:"services"`
+	Overrides []OverrideStatus  `json:"overrides"`
+	Drains    []DrainStatus     `json:"drains"`
+	Gates     []GateStatus      `json:"gates"`
+	Alarms    []AlarmStatus     `json:"alarms"`
+	Suspended []SuspendedStatus `json:"suspended"`
+	Next      []string          `json:"next"` // the next sensible commands
+}
+
+// SiteStatus is one site.
+type SiteStatus struct {
+	Site     SiteID              `json:"site"`
+	Metro    MetroID             `json:"metro"`
+	Role     SiteRole            `json:"role"`
+	Health   HealthState         `json:"health"` // from requires; unknown where it has none that is probed here
+	Requires []RequirementStatus `json:"requires,omitempty"`
+	Drained  bool                `json:"drained"`
+	Lost     bool                `json:"lost"`
+	Loss     float64             `json:"loss"` // share of checks on the path to it that fail and then succeed again
+	Fall     int                 `json:"fall"` // failures in a row that are asked for on that path at least; 0: what each check says
+}
+
+// RequirementStatus is one thing that a site requires.
+type RequirementStatus struct {
+	Name   string       `json:"name"`
+	Target TargetStatus `json:"target"`
+}
+
+// TargetStatus is one probed target, with its evidence.
+type TargetStatus struct {
+	Target  TargetID      `json:"target"`
+	Label   string        `json:"label"`
+	Health  HealthState   `json:"health"`
+	Detail  string        `json:"detail"`            // "up", "failing, 2 of 3", "answers again, 4 of 10", "never probed"
+	Since   time.Time     `json:"since,omitzero"`    // when the health became what it is
+	Seen    time.Time     `json:"seen,omitzero"`     // the last result
+	Latency time.Duration `json:"latency,omitempty"` // of the last result
+	Reason  string        `json:"reason,omitempty"`  // of the last result
+}
+
+// ServiceStatus is one service.
+type ServiceStatus struct {
+	Service     ServiceID        `json:"service"`
+	Steer       Steering         `json:"steer"`
+	ActiveMetro MetroID          `json:"active_metro"`
+	Epoch       Stamp            `json:"epoch,omitzero"` // zero before a person moved the active metro
+	Move        uint64           `json:"move"`           // number of the newest move
+	Cause       string           `json:"cause"`          // of the newest move
+	Moved       time.Time        `json:"moved,omitzero"` // start of the newest move
+	NoneUp      bool             `json:"none_up"`
+	Endpoints   []EndpointStatus `json:"endpoints"`
+	Names       []NameStatus     `json:"names"`
+	Waiting     []WaitStatus     `json:"waiting,omitempty"` // endpoints that are up and held back
+}
+
+// EndpointStatus is one endpoint of a service.
+type EndpointStatus struct {
+	Endpoint  EndpointID     `json:"endpoint"`
+	Sites     []SiteID       `json:"sites"`
+	Addresses []string       `json:"addresses"`
+	Weight    uint32         `json:"weight,omitempty"`
+	Health    HealthState    `json:"health"`
+	Since     time.Time      `json:"since,omitzero"`
+	Detail    string         `json:"detail"`            // the evidence in a few words
+	Candidate bool           `json:"candidate"`         // may be chosen by the machine
+	Why       string         `json:"why,omitempty"`     // why it is no candidate: "drained", "standby site", ...
+	InSet     bool           `json:"in_set"`            // in the newest move's set
+	Percent   int            `json:"percent,omitempty"` // of its full weight while a ramp runs
+	Targets   []TargetStatus `json:"targets"`
+}
+
+// NameStatus is what one name answers now.
+type NameStatus struct {
+	Name     string   `json:"name"`
+	Answer   string   `json:"answer"` // "203.0.113.10 (city-a, up)"
+	Fail     bool     `json:"fail,omitempty"`
+	A        []string `json:"a"`
+	AAAA     []string `json:"aaaa"`
+	TTL      uint32   `json:"ttl"`
+	Rule     string   `json:"rule"` // "move", "site override", "pin", "all_down: last", ...
+	Override string   `json:"override,omitempty"`
+}
+
+// WaitStatus is an endpoint that is up and waits to return.
+type WaitStatus struct {
+	Endpoint EndpointID `json:"endpoint"`
+	Site     SiteID     `json:"site"`
+	Until    time.Time  `json:"until,omitzero"` // when the hold ends; zero: a person or a gate ends it
+	Why      string     `json:"why"`            // "hold of 5m0s", "return is manual", "gate change-freeze is closed"
+	Command  string     `json:"command"`        // what ends it now
+}
+
+// OverrideStatus is one override.
+type OverrideStatus struct {
+	Key       string    `json:"key"`
+	Override  Override  `json:"override"`
+	Stamp     Stamp     `json:"stamp"`
+	Author    string    `json:"author"`
+	Reason    string    `json:"reason"`
+	Given     time.Time `json:"given"`
+	Expires   time.Time `json:"expires,omitzero"`
+	Expired   bool      `json:"expired,omitempty"` // its time is over, and it stays: an alarm says why
+	Suspended bool      `json:"suspended,omitempty"`
+	Names     []string  `json:"names"` // what it decides now
+	Misses    []string  `json:"misses,omitempty"`
+}
+
+// DrainStatus is one drain.
+type DrainStatus struct {
+	Key       string        `json:"key"`
+	Stamp     Stamp         `json:"stamp"`
+	Author    string        `json:"author"`
+	Reason    string        `json:"reason"`
+	Given     time.Time     `json:"given"`
+	Age       time.Duration `json:"age"`
+	Expires   time.Time     `json:"expires,omitzero"`
+	Suspended bool          `json:"suspended,omitempty"`
+}
+
+// GateStatus is one gate.
+type GateStatus struct {
+	Gate   string    `json:"gate"`
+	Open   bool      `json:"open"`
+	Moved  time.Time `json:"moved,omitzero"` // by a person; zero: as configured
+	Author string    `json:"author,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// AlarmStatus is one alarm whose cause is there.
+type AlarmStatus struct {
+	Cause        string    `json:"cause"` // "all-down/shop"
+	Text         string    `json:"text"`  // what is wrong
+	Way          string    `json:"way"`   // the next sensible command
+	Since        time.Time `json:"since"`
+	Acknowledged bool      `json:"acknowledged"`
+	AckedBy      string    `json:"acked_by,omitempty"`
+	AckedAt      time.Time `json:"acked_at,omitzero"`
+	AckReason    string    `json:"ack_reason,omitempty"`
+}
+
+// SuspendedStatus is an order that is kept and not followed.
+type SuspendedStatus struct {
+	Kind   Kind   `json:"kind"`
+	Key    string `json:"key"`
+	Stamp  Stamp  `json:"stamp"`
+	Author string `json:"author"`
+	Why    string `json:"why"`
+	Way    string `json:"way"` // how to end the suspension
+}
+
+// Status tells everything that is held true at now.
+func (s *State) Status(now time.Time) Status {
+	return Status{Now: now, Cluster: s.cfg.Cluster, Node: s.cfg.Self}
+}
