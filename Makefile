@@ -1,0 +1,60 @@
+# make run    builds and starts the demo        make test   all set-up, then every test
+# See CONTRIBUTING.md for the rest.
+
+GO       ?= go
+VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 5s
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+PEERS    := integration/peers
+
+.PHONY: run build test setup lint unit integration fuzz bench-dns bench-zones bench-probe clean
+
+run: build
+	./bin/pharos demo
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pharos ./cmd/pharos
+
+setup:
+	$(PEERS)/install $(PEERS)/packages.txt
+
+test: setup build lint unit integration fuzz
+	@echo "all passed"
+
+lint:
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@out=$$($(GO) tool gofumpt -l .); test -z "$$out" || { echo "not formatted (go tool gofumpt -w .):"; echo "$$out"; exit 1; }
+	$(GO) mod verify >/dev/null
+
+# Every package with the race detector; then again without it what the race detector changes (allocations, cost).
+unit:
+	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /integration)
+	$(GO) test -timeout 10m -run 'Alloc' ./dnsserver ./zones
+
+integration: build
+	$(GO) test -timeout 20m -count=1 ./integration/...
+
+# Each fuzzer for FUZZTIME, beside its committed corpus.
+fuzz:
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "fuzz $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+bench-setup: build
+	$(PEERS)/install $(PEERS)/packages.txt $(PEERS)/packages-bench.txt
+
+# CPU a query beside knotd, nsd and gdnsd.
+bench-dns: bench-setup
+	$(GO) run ./integration/bench dns
+
+# Load time, memory and the answer times beside a reload.
+bench-zones: bench-setup
+	$(GO) run ./integration/bench zones
+
+bench-probe:
+	$(GO) test -run '^$$' -bench Targets -benchtime 1x ./probe
+
+clean:
+	rm -rf bin
