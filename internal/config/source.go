@@ -1,0 +1,211 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// Bounds of one file. They are far above what a person writes, and low enough
+// that no file makes the parser recurse or grow without end.
+const (
+	maxFileSize = 16 << 20
+	maxDepth    = 24
+	maxIndent   = 200 // columns before a block key
+	maxKey      = 256 // bytes
+)
+
+// file is one file of the configuration.
+type file struct {
+	name  string // for people: as reached from the path given to Load
+	order int    // among the files of one Load
+}
+
+// parse turns the text of a file into a tree. It returns nil and reports why
+// where the text is no YAML that is accepted here.
+func (d *decoder) parse(f *file, text []byte) *node {
+	fail := func(line, column int, format string, args ...any) *node {
+		d.errors = append(d.errors, finding{place{f, line, column}, fmt.Sprintf(format, args...)})
+		return nil
+	}
+	if len(text) > maxFileSize {
+		return fail(0, 0, "is larger than %d MiB", maxFileSize>>20)
+	}
+	if line, column, what := badText(text); what != "" {
+		return fail(line, column, "%s", what)
+	}
+	// goccy counts a comment's CRLF as two lines.
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+
+	tokens := lexer.Tokenize(string(text))
+	if tk, what := refused(tokens); tk != nil {
+		return fail(tk.Position.Line, tk.Position.Column, "%s", what)
+	}
+	tree, err := parseTokens(tokens)
+	if err != nil {
+		var located yaml.Error
+		if errors.As(err, &located) && located.GetToken() != nil {
+			p := located.GetToken().Position
+			return fail(p.Line, max(1, p.Column), "is no YAML: %s", oneLine(located.GetMessage()))
+		}
+		return fail(0, 0, "is no YAML: %s", oneLine(err.Error()))
+	}
+	root := &node{kind: null, at: place{f, 1, 1}}
+	if len(tree.Docs) > 1 {
+		for _, doc := range tree.Docs[1:] {
+			if doc.Body == nil {
+				continue
+			}
+			p := doc.Body.GetToken().Position
+			return fail(p.Line, p.Column, "a second document begins here: a file holds one")
+		}
+	}
+	if len(tree.Docs) > 0 && tree.Docs[0].Body != nil {
+		d.convert(f, root, tree.Docs[0].Body, 0)
+	}
+	return root
+}
+
+// parseTokens keeps a fault of the parser from ending a node that runs: a bad
+// file is refused, whatever is in it.
+func parseTokens(tokens token.Tokens) (tree *ast.File, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			tree, err = nil, fmt.Errorf("the parser failed on it (%v)", r)
+		}
+	}()
+	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+}
+
+func oneLine(s string) string {
+	return strings.Join(strings.Fields(s), " ")
+}
+
+// badText finds the first character that is no text.
+func badText(text []byte) (line, column int, what string) {
+	line, column = 1, 1
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			return line, column, "is no UTF-8 text"
+		case r == '\r' && len(text) > 1 && text[1] == '\n':
+		case r < ' ' && r != '\n' && r != '\t', r == 0x7f, r == '\u0085', r == '\u2028', r == '\u2029':
+			return line, column, fmt.Sprintf("holds the control character %U", r)
+		}
+		column++
+		if r == '\n' {
+			line, column = line+1, 1
+		}
+		text = text[size:]
+	}
+	return 0, 0, ""
+}
+
+// refused finds the first thing that YAML has and a configuration does without,
+// and what would make the parser recurse too deeply.
+func refused(tokens token.Tokens) (*token.Token, string) {
+	flow, dashes, line := 0, 0, 0
+	for _, tk := range tokens {
+		p := tk.Position
+		if p.Line != line {
+			line, dashes = p.Line, 0
+		}
+		switch tk.Type {
+		case token.AnchorType, token.AliasType:
+			return tk, "anchors and aliases (& and *) are not accepted: write the value out (or put it in quotes)"
+		case token.MergeKeyType:
+			return tk, "merge keys (<<) are not accepted: write the keys out"
+		case token.TagType:
+			return tk, "tags (!) are not accepted: write the plain value (or put it in quotes)"
+		case token.MappingKeyType:
+			return tk, "explicit keys (?) are not accepted: write KEY: VALUE"
+		case token.DirectiveType:
+			return tk, "directives (%) are not accepted"
+		case token.MappingStartType, token.SequenceStartType:
+			flow++
+		case token.MappingEndType, token.SequenceEndType:
+			flow--
+		case token.SequenceEntryType:
+			dashes++
+		}
+		block := tk.Type == token.SequenceEntryType || tk.NextType() == token.MappingValueType
+		if flow > maxDepth || dashes > maxDepth || flow == 0 && block && p.Column > maxIndent {
+			return tk, fmt.Sprintf("is nested too deeply (at most %d levels)", maxDepth)
+		}
+	}
+	return nil, ""
+}
+
+// convert fills n from a syntax tree.
+func (d *decoder) convert(f *file, n *node, from ast.Node, depth int) {
+	at := func(tk *token.Token) place {
+		return place{f, tk.Position.Line, max(1, tk.Position.Column)}
+	}
+	n.at = at(from.GetToken())
+	if depth > maxDepth {
+		d.errorf(n, "is nested too deeply (at most %d levels)", maxDepth)
+		return
+	}
+	switch v := from.(type) {
+	case *ast.NullNode:
+		n.kind = null
+	case *ast.MappingNode:
+		n.kind = mapping
+		if !v.IsFlowStyle && len(v.Values) > 0 {
+			n.at = at(v.Values[0].Key.GetToken())
+		}
+		for _, value := range v.Values {
+			d.convertField(f, n, value, depth)
+		}
+	case *ast.MappingValueNode:
+		n.kind = mapping
+		n.at = at(v.Key.GetToken())
+		d.convertField(f, n, v, depth)
+	case *ast.SequenceNode:
+		n.kind = list
+		for i, item := range v.Values {
+			m := &node{up: n, name: fmt.Sprintf("[%d]", i), at: n.at}
+			if item != nil {
+				d.convert(f, m, item, depth+1)
+			}
+			n.items = append(n.items, m)
+		}
+	case *ast.StringNode:
+		n.kind, n.text = scalar, v.Value
+		n.quoted = v.Token.Type == token.SingleQuoteType || v.Token.Type == token.DoubleQuoteType
+	case *ast.LiteralNode:
+		n.kind, n.text, n.quoted = scalar, v.Value.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		n.kind, n.text = scalar, from.GetToken().Value
+	default:
+		d.errorf(n, "this form of YAML (%s) is not accepted", from.Type())
+	}
+}
+
+func (d *decoder) convertField(f *file, n *node, from *ast.MappingValueNode, depth int) {
+	tk := from.Key.GetToken()
+	at := place{f, tk.Position.Line, max(1, tk.Position.Column)}
+	key := tk.Value
+	if len(key) > maxKey {
+		d.errors = append(d.errors, finding{at, fmt.Sprintf("the key is longer than %d characters", maxKey)})
+		return
+	}
+	value := &node{up: n, name: key, at: at}
+	if from.Value != nil {
+		d.convert(f, value, from.Value, depth+1)
+	}
+	if value.kind == null {
+		value.at = at // an implied null has no place of its own
+	}
+	n.fields = append(n.fields, field{key: key, at: at, value: value})
+}
