@@ -1,11 +1,356 @@
 package probe
 
 import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/scloudstack/pharos/policy"
+)
+
+const (
+	// tick is how fine the schedule is: checks that are due within one tick
+	// start together, so that many targets do not wake the process each.
+	tick = 4 * time.Millisecond
+	// pace is the distance between the first checks of targets that came together.
+	pace = 100 * time.Microsecond
 )
 
 // Config is what a Prober needs to know beside its targets.
 type Config struct {
 	Observer policy.NodeID // stands in every observation
-	Workers  int           // checks under way at once; 0: as many as there are targets
+	// Workers bounds the checks under way at once; one that has to wait is
+	// counted as late. 0: one a target, so that none waits. A check that hangs
+	// beyond its timeout holds no worker.
+	Workers int
+}
+
+// Prober checks targets on a schedule.
+type Prober struct {
+	cfg     Config
+	report  func(policy.Observation)
+	log     *slog.Logger
+	metrics *metrics
+	pings   *pings
+	files   tlsFiles
+	epoch   time.Time     // schedule times count from here, by the monotonic clock
+	wake    chan struct{} // tells the schedule of earlier work; holds one
+
+	setting sync.Mutex // one Set at a time
+
+	mu      sync.Mutex      // guards what follows
+	ctx     context.Context // of Run; nil before it
+	ended   bool
+	targets map[policy.TargetID]*target
+	due     dueHeap
+	waiting []*target // due, in want of a worker
+	workers int       // at work
+
+	wg sync.WaitGroup // every goroutine and every armed timer
+}
+
+// target is a Target on the schedule. Prober.mu guards what is not set once.
+type target struct {
+	Target  // set once
+	checker checker
+
+	next  time.Duration // when the next check is due
+	grid  time.Duration // the same without jitter
+	first bool          // the next check is the first one
+	index int           // in the heap; -1: not in it
+	busy  *check        // the check under way, until its last attempt has returned
+
+	missed bool // a check was due while busy
+	queued bool // in Prober.waiting
+	gone   bool // no longer wanted
+}
+
+// New returns a prober without targets. It calls report for each check that
+// ended: from many goroutines at once, but in order for each target, which is
+// not checked again before report returned. reg may be nil.
+func New(cfg Config, report func(policy.Observation), log *slog.Logger, reg prometheus.Registerer) *Prober {
+	p := &Prober{
+		cfg:     cfg,
+		report:  report,
+		log:     log,
+		metrics: newMetrics(reg),
+		epoch:   time.Now(),
+		wake:    make(chan struct{}, 1),
+		targets: map[policy.TargetID]*target{},
+	}
+	p.files.log = log
+	p.pings = newPings(log, &p.wg)
+	return p
+}
+
+// Set gives the whole list of wanted targets. Those that did not change keep
+// their schedule and their connections. A new one is checked at once, many new
+// ones within their interval. The check under way of one that is gone ends
+// without an observation. A target that can't be probed (see Target.Problems)
+// is logged and never observed. Certificate files are read again.
+func (p *Prober) Set(targets []Target) {
+	p.setting.Lock()
+	defer p.setting.Unlock()
+	p.files.refresh()
+
+	wanted := make(map[policy.TargetID]bool, len(targets))
+	var changed []Target
+	for _, t := range targets {
+		if wanted[t.ID] {
+			continue
+		}
+		wanted[t.ID] = true
+		t = t.withDefaults()
+		// Only Set changes the map, so reading it needs no lock here.
+		if old := p.targets[t.ID]; old == nil || !sameSettings(old.Target, t) {
+			changed = append(changed, t)
+		}
+	}
+	fresh := p.build(changed)
+
+	p.mu.Lock()
+	var over []*check
+	for id, t := range p.targets {
+		if !wanted[id] {
+			over = append(over, p.remove(t))
+		}
+	}
+	for _, t := range changed {
+		if old := p.targets[t.ID]; old != nil {
+			over = append(over, p.remove(old))
+		}
+	}
+	for _, t := range fresh {
+		p.targets[t.ID] = t
+	}
+	if p.ctx != nil && !p.ended {
+		p.place(fresh)
+	}
+	p.metrics.targets.Set(float64(len(p.targets)))
+	p.mu.Unlock()
+
+	for _, c := range over {
+		c.abort()
+	}
+	p.rouse()
+}
+
+// sameSettings says whether b is checked as a is.
+func sameSettings(a, b Target) bool {
+	a.Label, b.Label = "", ""
+	return reflect.DeepEqual(a, b)
+}
+
+func (p *Prober) build(list []Target) []*target {
+	built := make([]*target, 0, len(list))
+	for _, t := range list {
+		c, err := p.newChecker(t)
+		if err != nil {
+			p.log.Error("target can't be probed", "target", t.Label, "id", t.ID, "error", err)
+			continue
+		}
+		built = append(built, &target{Target: t, checker: c, index: -1, first: true})
+	}
+	return built
+}
+
+// remove takes t off the schedule, and returns its check under way or nil.
+func (p *Prober) remove(t *target) *check {
+	t.gone = true
+	delete(p.targets, t.ID)
+	if t.index >= 0 {
+		p.due.remove(t)
+	}
+	if t.busy == nil {
+		t.checker.close()
+	}
+	return t.busy
+}
+
+// place puts new targets on the schedule: at once, but pace apart.
+func (p *Prober) place(fresh []*target) {
+	now := time.Since(p.epoch)
+	for i, t := range fresh {
+		t.grid = now + time.Duration(i)*pace%t.Interval
+		t.next = t.grid
+		p.due.push(t)
+	}
+}
+
+// advance sets the due time after the one that has come. The second check
+// comes after half an interval to a whole one, at random, so that targets that
+// started together part.
+func (t *target) advance(now time.Duration) {
+	if t.first {
+		t.first = false
+		t.grid += t.Interval - rand.N(t.Interval/2+1)
+	} else {
+		t.grid += t.Interval
+	}
+	if late := now - t.grid; late > 0 {
+		t.grid += (late/t.Interval + 1) * t.Interval
+	}
+	t.next = t.grid
+	if t.Jitter > 0 {
+		t.next += rand.N(t.Jitter)
+	}
+}
+
+func (p *Prober) rouse() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// ErrRan is what Run returns when it was called before.
+var ErrRan = errors.New("probe: a Prober runs once")
+
+// Run checks the targets until ctx ends; then it ends every check under way,
+// without an observation, and waits for everything it started.
+func (p *Prober) Run(ctx context.Context) error {
+	p.mu.Lock()
+	if p.ctx != nil {
+		p.mu.Unlock()
+		return ErrRan
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p.ctx = ctx
+	fresh := make([]*target, 0, len(p.targets))
+	for _, t := range p.targets {
+		fresh = append(fresh, t)
+	}
+	p.place(fresh)
+	p.mu.Unlock()
+
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		timer.Reset(p.startDue())
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-p.wake:
+		}
+	}
+	p.end()
+	return nil
+}
+
+func (p *Prober) end() {
+	p.mu.Lock()
+	p.ended = true
+	p.waiting = nil
+	var over []*check
+	for _, t := range p.targets {
+		over = append(over, p.remove(t))
+	}
+	p.mu.Unlock()
+	for _, c := range over {
+		c.abort()
+	}
+	p.pings.close()
+	p.wg.Wait()
+}
+
+// startDue starts the checks that are due and returns the time until the next.
+func (p *Prober) startDue() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Since(p.epoch)
+	for {
+		t := p.due.first()
+		if t == nil {
+			return time.Hour
+		}
+		if t.next > now {
+			return (t.next/tick+1)*tick - now
+		}
+		p.startOne(t, now)
+		t.advance(now)
+		p.due.fix(t)
+	}
+}
+
+// startOne starts the check of t that is due. Where the one before it is still
+// under way, it starts when that has ended.
+func (p *Prober) startOne(t *target, now time.Duration) {
+	switch {
+	case t.busy != nil:
+		t.missed = true
+		p.metrics.late.Inc()
+		p.wg.Add(1)
+		go t.busy.hung()
+	case t.queued:
+		p.metrics.late.Inc()
+	default:
+		if now-t.next > max(t.Interval/10, 2*tick) {
+			p.metrics.late.Inc()
+		}
+		p.start(t)
+	}
+}
+
+// start starts a check of t, or queues it for a worker. p.mu is held.
+func (p *Prober) start(t *target) {
+	if p.cfg.Workers > 0 && p.workers >= p.cfg.Workers {
+		t.queued = true
+		p.waiting = append(p.waiting, t)
+		return
+	}
+	p.workers++
+	p.metrics.running.Inc()
+	t.busy = newCheck(p, t)
+	p.wg.Add(1)
+	go t.busy.run()
+}
+
+// freeWorker takes the worker from a check that is over and gives it to the
+// one that waits longest.
+func (p *Prober) freeWorker() {
+	p.metrics.running.Dec()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.workers--
+	for len(p.waiting) > 0 && p.workers < p.cfg.Workers {
+		t := p.waiting[0]
+		p.waiting[0] = nil
+		p.waiting = p.waiting[1:]
+		t.queued = false
+		if !t.gone {
+			p.metrics.late.Inc()
+			p.start(t)
+		}
+	}
+}
+
+// freeTarget is called when nothing of the check of t is left.
+func (p *Prober) freeTarget(t *target) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t.busy = nil
+	switch {
+	case t.gone:
+		t.checker.close()
+	case t.missed:
+		t.missed = false
+		p.start(t)
+	}
+}
+
+// tell reports an observation of t, unless nobody wants it any more.
+func (p *Prober) tell(t *target, o policy.Observation) {
+	if p.ctx.Err() != nil {
+		return
+	}
+	o.Target, o.Observer, o.At = t.ID, p.cfg.Observer, time.Now()
+	p.metrics.observe(t.Check.Kind(), o)
+	p.report(o)
 }

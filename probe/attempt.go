@@ -1,0 +1,242 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/scloudstack/pharos/policy"
+)
+
+// checker asks one target. Its attempts may run beside each other.
+type checker interface {
+	// attempt asks once and returns by the end of ctx. n counts the attempts of
+	// a check from 1; a later one must not share the fate of an earlier.
+	attempt(ctx context.Context, n int) result
+	peer() string // what is asked, for people: "203.0.113.10:443"
+	close()       // no attempt runs, and none will
+}
+
+func (p *Prober) newChecker(t Target) (checker, error) {
+	if found := t.problems(); len(found) > 0 {
+		return nil, found[0]
+	}
+	switch c := t.Check; {
+	case c.HTTP != nil:
+		return newHTTPChecker(t, &p.files)
+	case c.TCP != nil:
+		return newTCPChecker(t, &p.files)
+	case c.ICMP != nil:
+		return newICMPChecker(t, p.pings), nil
+	case c.DNS != nil:
+		return newDNSChecker(t)
+	default:
+		return newExecChecker(t), nil
+	}
+}
+
+// result is what came of one attempt. Timeout means that there was no answer,
+// for whatever reason: it does not decide the check, the others may.
+type result struct {
+	outcome policy.Outcome
+	what    string // "503 from 203.0.113.10:443"; not for Timeout
+	detail  string // more, where there is more to say
+}
+
+func success(what string) result         { return result{policy.Success, what, ""} }
+func refused(what, detail string) result { return result{policy.Refused, what, detail} }
+func noAnswer(detail string) result      { return result{policy.Timeout, "", detail} }
+func (r result) after(d time.Duration) string {
+	s := r.what + " after " + duration(d)
+	if r.detail != "" {
+		s += ": " + r.detail
+	}
+	return s
+}
+
+// check is one check of one target under way: up to Target.Attempts attempts
+// beside each other. The first that is answered decides it, success or not;
+// where none is, the timeout does.
+type check struct {
+	p      *Prober
+	t      *target
+	ctx    context.Context // of the attempts; ends when the check is over
+	cancel context.CancelFunc
+	start  time.Time
+
+	mu      sync.Mutex
+	timer   *time.Timer // of the next step; nil: not armed
+	steps   int         // parts of the timeout that have passed; it has as many as Attempts
+	made    int         // attempts started
+	running int         // attempts that have not returned
+	holds   int         // goroutines that still use the check
+	over    time.Time   // when it was decided or aborted; zero: it is not
+	last    string      // why the latest unanswered attempt was not answered
+}
+
+// newCheck returns a check whose run is to be called. Prober.mu is held.
+func newCheck(p *Prober, t *target) *check {
+	c := &check{p: p, t: t, start: time.Now(), made: 1, running: 1, holds: 1}
+	c.ctx, c.cancel = context.WithCancel(p.ctx)
+	return c
+}
+
+// run makes the first attempt.
+func (c *check) run() {
+	c.mu.Lock()
+	if c.over.IsZero() {
+		c.arm()
+	}
+	c.mu.Unlock()
+	c.attempt(1)
+}
+
+// arm sets the timer for the next step. c.mu is held, and no timer is armed.
+func (c *check) arm() {
+	at := c.t.Timeout * time.Duration(c.steps+1) / time.Duration(c.t.Attempts)
+	c.p.wg.Add(1)
+	c.timer = time.AfterFunc(at-time.Since(c.start), c.step)
+}
+
+// step starts another attempt, or ends the check at its timeout.
+func (c *check) step() {
+	defer c.p.wg.Done()
+	c.mu.Lock()
+	if !c.over.IsZero() {
+		c.mu.Unlock()
+		return
+	}
+	c.timer = nil
+	c.steps++
+	if c.steps < c.t.Attempts {
+		c.made++
+		c.running++
+		c.holds++
+		c.arm()
+		c.p.wg.Add(1)
+		go c.attempt(c.made)
+		c.mu.Unlock()
+		return
+	}
+	c.mu.Unlock()
+	c.decide(c.unanswered())
+}
+
+// attempt makes the nth attempt.
+func (c *check) attempt(n int) {
+	defer c.p.wg.Done()
+	start := time.Now()
+	r := c.t.checker.attempt(c.ctx, n)
+	latency := time.Since(start)
+
+	c.mu.Lock()
+	c.running--
+	none := r.outcome == policy.Timeout
+	if none {
+		c.last = r.detail
+	}
+	exhausted := c.running == 0 && c.made == c.t.Attempts
+	c.mu.Unlock()
+	switch {
+	case !none:
+		c.decide(policy.Observation{Outcome: r.outcome, Latency: latency, Reason: r.after(latency)})
+	case exhausted:
+		c.decide(c.unanswered())
+	}
+	c.release()
+}
+
+// unanswered is the observation of a check that nobody answered.
+func (c *check) unanswered() policy.Observation {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := time.Since(c.start)
+	s := "no answer from " + c.t.checker.peer() + " within " + duration(min(d, c.t.Timeout))
+	if c.made > 1 {
+		s += fmt.Sprintf(" (%d attempts)", c.made)
+	}
+	if c.last != "" {
+		s += ": " + c.last
+	}
+	return policy.Observation{Outcome: policy.Timeout, Latency: d, Reason: s}
+}
+
+// decide ends the check with an observation, unless it is over already.
+func (c *check) decide(o policy.Observation) {
+	if c.finish() {
+		c.p.tell(c.t, o)
+		c.p.freeWorker()
+		c.release()
+	}
+}
+
+// abort ends the check without an observation. A nil check is none.
+func (c *check) abort() {
+	if c != nil && c.finish() {
+		c.p.freeWorker()
+		c.release()
+	}
+}
+
+// finish makes the check over and ends its attempts. The caller to whom it
+// returns true holds the check until release.
+func (c *check) finish() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over.IsZero() {
+		return false
+	}
+	c.over = time.Now()
+	c.holds++
+	if c.timer != nil && c.timer.Stop() {
+		c.p.wg.Done()
+	}
+	c.cancel()
+	return true
+}
+
+// release gives up one hold; the last one frees the target.
+func (c *check) release() {
+	c.mu.Lock()
+	c.holds--
+	free := c.holds == 0 && !c.over.IsZero()
+	c.mu.Unlock()
+	if free {
+		c.p.freeTarget(c.t)
+	}
+}
+
+// hung reports that the next check is due while attempts of this one, long
+// decided, have still not returned (a program in an uninterruptible wait).
+func (c *check) hung() {
+	defer c.p.wg.Done()
+	c.mu.Lock()
+	hangs := c.holds > 0 && !c.over.IsZero() && time.Since(c.over) >= c.t.Interval/2
+	if hangs {
+		c.holds++
+	}
+	c.mu.Unlock()
+	if hangs {
+		d := time.Since(c.start)
+		c.p.tell(c.t, policy.Observation{
+			Outcome: policy.Timeout, Latency: d,
+			Reason: "no answer from " + c.t.checker.peer() + ": an earlier check hangs for " + duration(d),
+		})
+		c.release()
+	}
+}
+
+// duration is a time for people, of two or three digits.
+func duration(d time.Duration) string {
+	switch {
+	case d >= 10*time.Second:
+		return strconv.FormatFloat(d.Seconds(), 'f', 0, 64) + " s"
+	case d >= 10*time.Millisecond:
+		return strconv.FormatInt((d+time.Millisecond/2).Milliseconds(), 10) + " ms"
+	case d >= time.Millisecond:
+		return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 1, 64) + " ms"
+	}
+	return strconv.FormatInt(d.Microseconds(), 10) + " µs"
+}
