@@ -1,0 +1,259 @@
+package zones
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Source says where the zone that is served comes from.
+type Source uint8
+
+const (
+	None     Source = iota // nowhere: the zone answers SERVFAIL
+	File                   // its file
+	Running                // what ran before: the file was refused
+	LastGood               // the last good copy on disk: the file was refused
+)
+
+// String gives "none", "file", "running" or "last-good".
+func (s Source) String() string {
+	return [...]string{"none", "file", "running", "last-good"}[s]
+}
+
+// MarshalText is for JSON.
+func (s Source) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Loaded is what became of one configured zone.
+type Loaded struct {
+	Spec     Spec
+	Zone     *Zone // nil: SERVFAIL. The same pointer as before where nothing changed
+	Source   Source
+	Err      error     // why the file is not what is served: Problems, or an error that says how to accept it
+	Warnings []Problem // about the file, and about keeping copies
+}
+
+// Reasons why a file that is good in itself is not taken. Load and Rollback
+// wrap them; each is passed by accepting the zone.
+var (
+	ErrShrunk     = errors.New("the zone lost more than 20 % of its records")
+	ErrSerialBack = errors.New("the serial went back")
+	ErrRolledBack = errors.New("the file is what was rolled back from")
+)
+
+// Keeper loads the configured zones, decides which file may take the place of
+// what runs, and keeps the last good versions of each zone on disk. Its methods
+// may be called from any goroutine, one call runs at a time.
+type Keeper struct {
+	mu      sync.Mutex
+	store   store
+	running map[string]*Zone // by name
+	started bool
+	now     func() time.Time
+}
+
+// OpenKeeper makes a keeper whose versions are under dir. A folder that can't
+// be made or written is no error here, but a warning with each zone: the zones
+// can be served all the same.
+func OpenKeeper(dir string) (*Keeper, error) {
+	if dir == "" {
+		return nil, errors.New("open zone keeper: no folder given")
+	}
+	return &Keeper{store: store{dir: dir}, running: map[string]*Zone{}, now: time.Now}, nil
+}
+
+// Load reads the files of all configured zones and says for each what to serve.
+// The names in accept are taken even if they shrank, went back or were rolled
+// back. The first Load runs at full speed, as nothing is answered yet; later
+// ones pause every 200 µs (see Pause).
+//
+// At a reload old and new zone exist together, one zone after the other: the
+// most that is needed besides is about twice the largest zone.
+func (k *Keeper) Load(specs []Spec, accept map[string]bool) []Loaded {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var opt Options
+	if k.started {
+		opt.Yield = Pause
+	}
+	k.started = true
+	found, listErr := k.store.list()
+	running := make(map[string]*Zone, len(specs))
+	results := make([]Loaded, len(specs))
+	var save []*saving
+	for i, spec := range specs {
+		kept := found[fileName(spec.Name)]
+		l, takes := k.load(spec, kept, accept[spec.Name], opt)
+		if l.Source == File && listErr != nil {
+			l.warn("", listErr)
+		}
+		if takes != nil {
+			takes.loaded = &results[i]
+			save = append(save, takes)
+		}
+		if l.Zone != nil {
+			running[spec.Name] = l.Zone
+		}
+		results[i] = l
+	}
+	k.running = running
+	k.store.save(save, opt)
+	return results
+}
+
+func (l *Loaded) warn(what string, err error) {
+	l.Warnings = append(l.Warnings, Problem{Text: what + err.Error()})
+}
+
+// load decides about one zone. It gives what to save, where that is needed.
+func (k *Keeper) load(spec Spec, kept []Version, accept bool, opt Options) (Loaded, *saving) {
+	l := Loaded{Spec: spec}
+	z, warnings, err := ParseFile(spec.Name, spec.File, opt)
+	l.Warnings = warnings
+	before := k.before(spec, kept)
+	if err == nil {
+		err = judge(z, before, accept)
+	}
+	if err != nil {
+		l.Err = err
+		k.fallBack(&l, kept, opt)
+		return l, nil
+	}
+	l.Source = File
+	l.Zone = z
+	if before.zone != nil && before.zone.digest == z.digest {
+		l.Zone = before.zone // the same content: nothing has to be compiled again
+	}
+	if before.known && before.digest != z.digest && before.serial == z.serial {
+		l.Warnings = append(l.Warnings, Problem{
+			File: spec.File,
+			Text: fmt.Sprintf("the zone changed, but its serial is still %d", z.serial),
+		})
+	}
+	if len(kept) > 0 && kept[0].Digest == z.digest && !kept[0].damaged {
+		return l, nil
+	}
+	return l, &saving{zone: z, kept: kept, header: header{Taken: k.now(), File: spec.File}}
+}
+
+// previous is what a new file is compared with.
+type previous struct {
+	known   bool
+	zone    *Zone
+	serial  uint32
+	records int
+	digest  [32]byte
+	refused *[32]byte // the content that was rolled back from
+}
+
+// before finds what ran, else what was served last before the start.
+func (k *Keeper) before(spec Spec, kept []Version) previous {
+	var p previous
+	if len(kept) > 0 {
+		v := kept[0]
+		p = previous{known: true, serial: v.Serial, records: v.Records, digest: v.Digest, refused: v.refuses}
+	}
+	if z := k.running[spec.Name]; z != nil {
+		p.known, p.zone, p.serial, p.records, p.digest = true, z, z.serial, z.records, z.digest
+	}
+	return p
+}
+
+// judge says whether a good file may take the place of what was served.
+func judge(z *Zone, before previous, accept bool) error {
+	const how = "; `pharos zone reload --accept %s` takes it"
+	switch {
+	case accept || !before.known || z.digest == before.digest:
+		return nil
+	case before.refused != nil && *before.refused == z.digest:
+		return fmt.Errorf("%w (serial %d): change it"+how, ErrRolledBack, z.serial, z.name)
+	case serialBack(before.serial, z.serial):
+		return fmt.Errorf("%w from %d to %d"+how, ErrSerialBack, before.serial, z.serial, z.name)
+	case z.records*5 < before.records*4:
+		return fmt.Errorf("%w: %d are left of %d"+how, ErrShrunk, z.records, before.records, z.name)
+	}
+	return nil
+}
+
+// serialBack says whether new is before old, or neither before nor after it
+// (RFC 1982 §3.2).
+func serialBack(old, new uint32) bool { return old != new && new-old >= 1<<31 }
+
+// fallBack finds what to serve in place of a file that was refused.
+func (k *Keeper) fallBack(l *Loaded, kept []Version, opt Options) {
+	if z := k.running[l.Spec.Name]; z != nil {
+		l.Zone, l.Source = z, Running
+		return
+	}
+	for _, v := range kept {
+		z, err := k.store.open(l.Spec.Name, v, opt)
+		if err != nil {
+			l.warn("", err)
+			continue
+		}
+		l.Zone, l.Source = z, LastGood
+		return
+	}
+}
+
+// Versions lists what is kept of a zone, the newest first.
+func (k *Keeper) Versions(name string) []Version {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	found, _ := k.store.list()
+	return found[fileName(name)]
+}
+
+// Open reads one kept version, for a comparison.
+func (k *Keeper) Open(name string, number uint64) (*Zone, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	found, err := k.store.list()
+	for _, v := range found[fileName(name)] {
+		if v.Number == number {
+			return k.store.open(name, v, Options{Yield: Pause})
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("no version %d of the zone %s is kept", number, name)
+}
+
+// Rollback goes back to the newest kept version whose content is not what is
+// served. It becomes the newest version itself, and the content that was left
+// is not taken from the file again until the file changes or is accepted.
+func (k *Keeper) Rollback(name string) (Loaded, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	found, err := k.store.list()
+	if err != nil {
+		return Loaded{}, err
+	}
+	kept := found[fileName(name)]
+	left := k.before(Spec{Name: name}, kept)
+	if !left.known {
+		return Loaded{}, fmt.Errorf("no version of the zone %s is kept", name)
+	}
+	var errs []error
+	for _, v := range kept {
+		if v.Digest == left.digest {
+			continue
+		}
+		z, err := k.store.open(name, v, Options{Yield: Pause})
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		l := Loaded{
+			Spec: Spec{Name: name, File: v.File}, Zone: z, Source: LastGood,
+			Err: fmt.Errorf("%w (serial %d)", ErrRolledBack, left.serial),
+		}
+		s := &saving{zone: z, kept: kept, loaded: &l, header: header{Taken: k.now(), File: v.File, Refuses: &left.digest}}
+		k.store.save([]*saving{s}, Options{Yield: Pause})
+		k.running[name] = z
+		return l, nil
+	}
+	return Loaded{}, errors.Join(append(errs, fmt.Errorf("no other version of the zone %s is kept", name))...)
+}

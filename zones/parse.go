@@ -1,0 +1,259 @@
+package zones
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Options say how a file is read.
+type Options struct {
+	// Yield, when set, is called about every 200 µs of work, so that loading
+	// does not keep a core from the threads that answer; see Pause.
+	Yield func()
+}
+
+const (
+	maxIncludeDepth = 7
+	maxGenerated    = 1 << 20 // records made by all $GENERATE directives of a zone
+)
+
+// ParseFile reads the master file of the zone origin and checks it. $INCLUDE
+// reaches files in and below the file's own folder, symbolic links that lead
+// out of it excepted.
+//
+// The Problems returned with a Zone are warnings. The error, where it is not
+// nil, is of type Problems: everything that was found wrong.
+func ParseFile(origin, path string, opt Options) (*Zone, []Problem, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, Problems{{File: path, Text: fileError("the zone's file", err)}}
+	}
+	defer f.Close()
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return nil, nil, Problems{{File: path, Text: fileError("the zone's folder", err)}}
+	}
+	defer root.Close()
+	return parse(origin, f, path, root, opt)
+}
+
+// Parse reads a zone from r; filename is for messages. There is no folder, so
+// $INCLUDE is refused.
+func Parse(origin string, r io.Reader, filename string, opt Options) (*Zone, []Problem, error) {
+	return parse(origin, r, filename, nil, opt)
+}
+
+func parse(origin string, r io.Reader, filename string, root *os.Root, opt Options) (*Zone, []Problem, error) {
+	apex, err := NameToWire(origin)
+	if err != nil {
+		return nil, nil, Problems{{File: filename, Text: "the zone's name: " + err.Error()}}
+	}
+	p := &parser{root: root, dir: filepath.Dir(filename), b: newBuilder(apex, newPacer(opt.Yield))}
+	p.file(r, filename, "", NameText(apex), noTTL, 0)
+	z := p.b.build()
+	if z == nil {
+		return nil, nil, p.b.report.problems(p.b.report.errors)
+	}
+	return z, p.b.report.problems(p.b.report.warnings), nil
+}
+
+func fileError(what string, err error) string {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return fmt.Sprintf("%s can't be read: %v", what, err)
+}
+
+// parser reads the files of one zone into its builder.
+type parser struct {
+	root      *os.Root // what $INCLUDE may reach; nil: nothing
+	dir       string   // root, for messages
+	b         *builder
+	generated int
+}
+
+// file reads one master file, rel being its path below the root.
+func (p *parser) file(r io.Reader, name, rel, origin string, ttl uint32, depth int) {
+	s := &source{
+		p: p, rel: rel, depth: depth, origin: origin,
+		file: p.b.report.addFile(name),
+		in:   entries{r: bufio.NewReaderSize(r, 64<<10)},
+	}
+	s.rr = newRecordParser(origin, ttl)
+	for !p.b.report.full() {
+		text, line, err := s.in.next()
+		s.line = line
+		switch {
+		case err == io.EOF:
+			return
+		case err == errCloses:
+			s.errorf("%v", err)
+			continue
+		case err == errLongEntry, err == errOpenParen, err == errOpenQuote:
+			s.errorf("%v", err)
+			return
+		case err != nil:
+			s.errorf("%s", fileError("the file", err))
+			return
+		}
+		if text[0] == '$' {
+			s.directive(text)
+		} else {
+			s.record(text)
+		}
+		p.b.pace.tick()
+	}
+}
+
+// source is one file that is being read.
+type source struct {
+	p      *parser
+	rel    string // path below the root; "" for the zone's own file
+	depth  int    // of $INCLUDE
+	file   uint16
+	line   int // of the present entry
+	in     entries
+	origin string
+	rr     *recordParser
+}
+
+func (s *source) errorf(format string, args ...any) {
+	s.p.b.report.errorf(place{s.file, uint32(s.line)}, format, args...)
+}
+
+func (s *source) warnf(format string, args ...any) {
+	s.p.b.report.warnf(place{s.file, uint32(s.line)}, format, args...)
+}
+
+// record reads one record.
+func (s *source) record(text []byte) {
+	if isBlank(text[0]) && s.rr.owner == "" {
+		s.warnf("a record without an owner name before any other: taken for %s", s.origin)
+		s.rr.setOwner(s.origin)
+	}
+	rec, err := s.rr.parse(text)
+	if err != nil {
+		s.p.b.report.errorf(place{s.file, uint32(s.line + err.line)}, "%s", err.text)
+		return
+	}
+	s.p.b.add(rec, place{s.file, uint32(s.line)})
+}
+
+// directive obeys a line that begins with a dollar (RFC 1035 §5.1, RFC 2308 §4).
+func (s *source) directive(text []byte) {
+	args, err := fields(text)
+	if err != nil {
+		s.errorf("%v", err)
+		return
+	}
+	switch word, args := strings.ToUpper(args[0]), args[1:]; word {
+	case "$ORIGIN":
+		s.originDirective(args)
+	case "$TTL":
+		s.ttlDirective(args)
+	case "$INCLUDE":
+		s.include(args)
+	case "$GENERATE":
+		s.generate(args)
+	default:
+		s.errorf("unknown directive %s: expected $ORIGIN, $TTL, $INCLUDE or $GENERATE", args0(text))
+	}
+}
+
+func args0(text []byte) string { return strings.Fields(string(text))[0] }
+
+func (s *source) originDirective(args []string) {
+	if len(args) != 1 {
+		s.errorf("$ORIGIN with %d arguments: expected one domain name", len(args))
+		return
+	}
+	name, ok := absoluteName(args[0], s.origin)
+	if !ok {
+		s.errorf("$ORIGIN %q: expected a domain name", args[0])
+		return
+	}
+	s.origin = name
+	s.rr.setOrigin(name)
+}
+
+func (s *source) ttlDirective(args []string) {
+	if len(args) != 1 {
+		s.errorf("$TTL with %d arguments: expected one TTL", len(args))
+		return
+	}
+	ttl, ok := parseTTL(args[0])
+	if !ok {
+		s.errorf("$TTL %q: expected seconds, or numbers with the units w, d, h, m, s, at most %d", args[0], maxTTL)
+		return
+	}
+	s.rr.setTTL(ttl)
+}
+
+// include reads another file, for which the origin may be given. Origin, owner
+// and default TTL are the same after it as before it.
+func (s *source) include(args []string) {
+	if len(args) != 1 && len(args) != 2 {
+		s.errorf("$INCLUDE with %d arguments: expected a file name, and perhaps an origin", len(args))
+		return
+	}
+	if s.depth >= maxIncludeDepth {
+		s.errorf("$INCLUDE nested more than %d deep", maxIncludeDepth)
+		return
+	}
+	if s.p.root == nil {
+		s.errorf("$INCLUDE is not possible here: the zone is not read from a file")
+		return
+	}
+	origin := s.origin
+	if len(args) == 2 {
+		name, ok := absoluteName(args[1], s.origin)
+		if !ok {
+			s.errorf("$INCLUDE with the origin %q: expected a domain name", args[1])
+			return
+		}
+		origin = name
+	}
+	rel, err := s.includePath(args[0])
+	if err != nil {
+		s.errorf("$INCLUDE %q: %v", args[0], err)
+		return
+	}
+	f, err := s.p.root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold us
+	if err != nil {
+		s.errorf("$INCLUDE %q: %s", args[0], fileError("the file", err))
+		return
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		s.errorf("$INCLUDE %q: expected a regular file", args[0])
+		return
+	}
+	s.p.file(f, filepath.Join(s.p.dir, rel), rel, origin, s.rr.ttl, s.depth+1)
+}
+
+// includePath turns the argument of $INCLUDE, absolute or relative to the
+// including file, into a path below the root.
+func (s *source) includePath(arg string) (string, error) {
+	rel := path.Join(path.Dir(s.rel), arg)
+	if filepath.IsAbs(arg) {
+		dir, err := filepath.Abs(s.p.dir)
+		if err != nil {
+			return "", err
+		}
+		if rel, err = filepath.Rel(dir, arg); err != nil {
+			return "", err
+		}
+	}
+	if !filepath.IsLocal(rel) {
+		return "", fmt.Errorf("expected a file in or below the zone's folder %s", s.p.dir)
+	}
+	return rel, nil
+}

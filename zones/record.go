@@ -1,0 +1,240 @@
+package zones
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// record is one resource record. Its slices are only valid until the next.
+type record struct {
+	owner []byte // canonical wire form
+	typ   uint16
+	ttl   uint32 // noTTL: the file gives none
+	rdata []byte // canonical wire form
+}
+
+// noTTL stands for a TTL that a file leaves out before it has given any. It is
+// no TTL itself: those end at maxTTL.
+const noTTL = 1<<32 - 1
+
+// recordParser turns entries into records by miekg's parser, which reads them
+// one by one from feed. After an error, where that parser stays stuck, the
+// next entry gets a new one that is told owner, origin and default TTL again.
+type recordParser struct {
+	zp     *dns.ZoneParser
+	feed   feed
+	origin string
+	ttl    uint32 // of $TTL; noTTL: not given
+	owner  string // of the last record; "" before the first
+	stuck  bool
+	lead   []byte // directives to be read before the next entry
+	buf    []byte // a record in wire form
+}
+
+func newRecordParser(origin string, ttl uint32) *recordParser {
+	return &recordParser{origin: origin, ttl: ttl, stuck: true, buf: make([]byte, 1<<16+512)}
+}
+
+func (p *recordParser) setOrigin(name string) {
+	p.origin = name
+	p.lead = fmt.Appendf(p.lead, "$ORIGIN %s\n", name)
+}
+
+func (p *recordParser) setTTL(ttl uint32) {
+	p.ttl = ttl
+	p.lead = fmt.Appendf(p.lead, "$TTL %d\n", ttl)
+}
+
+func (p *recordParser) setOwner(name string) {
+	p.owner = name
+	p.stuck = true
+}
+
+// feed is what miekg's parser reads: lead, then the entry.
+type feed struct {
+	lead, text []byte
+}
+
+func (f *feed) ReadByte() (c byte, err error) {
+	switch {
+	case len(f.lead) > 0:
+		c, f.lead = f.lead[0], f.lead[1:]
+	case len(f.text) > 0:
+		c, f.text = f.text[0], f.text[1:]
+	default:
+		return 0, io.EOF
+	}
+	return c, nil
+}
+
+// Read is never used, since there is ReadByte.
+func (f *feed) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// entryError is what is wrong in an entry, lines counted from its first.
+type entryError struct {
+	line int
+	text string
+}
+
+// parse reads the one record in an entry.
+func (p *recordParser) parse(text []byte) (record, *entryError) {
+	if p.stuck {
+		p.restart(text)
+	}
+	leadLines := bytes.Count(p.lead, []byte{'\n'})
+	p.feed = feed{lead: p.lead, text: text}
+	rr, ok := p.zp.Next()
+	p.lead = p.lead[:0]
+	if !ok {
+		p.stuck = true
+		if err := p.zp.Err(); err != nil {
+			return record{}, explain(err, text, leadLines)
+		}
+		return record{}, &entryError{text: "expected a record: NAME [TTL] [CLASS] TYPE DATA"}
+	}
+	p.owner = rr.Header().Name
+	if len(p.feed.text) > 0 {
+		p.stuck = true
+		return record{}, &entryError{text: "expected one record on a line"}
+	}
+	rec, err := p.pack(rr, text)
+	if err != nil {
+		return record{}, &entryError{text: fmt.Sprintf("%s record of %s: %v", typeText(rr.Header().Rrtype), p.owner, err)}
+	}
+	return rec, nil
+}
+
+// restart makes a new parser in the state of the old one.
+func (p *recordParser) restart(text []byte) {
+	p.stuck = false
+	p.zp = dns.NewZoneParser(&p.feed, p.origin, "")
+	p.zp.SetDefaultTTL(noTTL)
+	p.lead = p.lead[:0]
+	if p.ttl != noTTL {
+		p.setTTL(p.ttl)
+	}
+	if isBlank(text[0]) {
+		p.lead = append(p.lead, p.owner...)
+	}
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// pack turns a record into canonical wire form. text is its entry.
+func (p *recordParser) pack(rr dns.RR, text []byte) (record, error) {
+	h := rr.Header()
+	switch {
+	case h.Class != dns.ClassINET:
+		return record{}, fmt.Errorf("class %s: expected IN", dns.Class(h.Class))
+	case isMeta(h.Rrtype):
+		return record{}, errors.New("expected a type that a zone can hold")
+	case h.Ttl > maxTTL && h.Ttl != noTTL:
+		return record{}, fmt.Errorf("TTL %d: expected at most %d", h.Ttl, maxTTL)
+	}
+	n, err := dns.PackRR(rr, p.buf, 0, nil, false)
+	if err != nil {
+		return record{}, fmt.Errorf("data that can't be encoded (%s): expected %s",
+			strings.TrimPrefix(err.Error(), "dns: "), rdataForm(h.Rrtype))
+	}
+	end := 0
+	for p.buf[end] != 0 {
+		end += 1 + int(p.buf[end])
+	}
+	end++
+	rec := record{owner: p.buf[:end:end], typ: h.Rrtype, ttl: h.Ttl, rdata: p.buf[end+10 : n : n]}
+	if err := checkLength(rec, text); err != nil {
+		return record{}, err
+	}
+	lower(rec.owner)
+	canonicalRdata(rec.typ, rec.rdata)
+	return rec, nil
+}
+
+// checkLength compares the length of the rdata with what RFC 3597 §5 notation
+// said: where a known type is written so, miekg's parser drops what is too much.
+func checkLength(rec record, text []byte) error {
+	said := -1
+	if bytes.Contains(text, []byte(`\#`)) {
+		words, _ := fields(text)
+		for i, w := range words[:len(words)-1] {
+			if w == `\#` {
+				said, _ = strconv.Atoi(words[i+1])
+				break
+			}
+		}
+	}
+	switch {
+	case said >= 0 && said != len(rec.rdata):
+		return fmt.Errorf(`\# with %d octets, of which %d were understood: expected %s`, said, len(rec.rdata), rdataForm(rec.typ))
+	case said < 0 && len(rec.rdata) == 0 && rec.typ != dns.TypeAPL:
+		return fmt.Errorf("no data: expected %s", rdataForm(rec.typ))
+	}
+	return nil
+}
+
+// isMeta says whether a type is none of a zone's data (RFC 6895 §3.1).
+func isMeta(typ uint16) bool {
+	return typ == 0 || typ == dns.TypeOPT || typ >= 128 && typ <= 255
+}
+
+func typeText(typ uint16) string { return dns.Type(typ).String() }
+
+// explain puts an error of miekg's parser, which reads
+//
+//	dns: MESSAGE: "TOKEN" at line: LINE:COLUMN
+//
+// into file:line, found and expected.
+func explain(err error, text []byte, leadLines int) *entryError {
+	e := &entryError{}
+	msg := strings.TrimPrefix(err.Error(), "dns: ")
+	if i := strings.LastIndex(msg, " at line: "); i >= 0 {
+		line, _, _ := strings.Cut(msg[i+len(" at line: "):], ":")
+		if n, err := strconv.Atoi(line); err == nil {
+			e.line = min(max(n-1-leadLines, 0), bytes.Count(text, []byte{'\n'})-1)
+		}
+		msg = msg[:i]
+	}
+	what, found := msg, ""
+	if i := strings.Index(msg, `: "`); i >= 0 {
+		if token, err := strconv.Unquote(msg[i+2:]); err == nil {
+			what, found = msg[:i], token
+		}
+	}
+	found = describe(found)
+	switch {
+	case what == "unknown RR type", strings.Contains(what, "expecting RR type"):
+		e.text = fmt.Sprintf("found %s: expected a record type (A, MX, TYPE65280 ...)", found)
+	case what == "not a TTL":
+		e.text = fmt.Sprintf("found %s: expected a TTL, a class or a record type", found)
+	case what == "bad owner name":
+		e.text = fmt.Sprintf("found %s: expected a domain name", found)
+	case what == "garbage after rdata":
+		e.text = fmt.Sprintf("found %s after the record's data: expected the end of the line", found)
+	case strings.HasPrefix(what, "bad "):
+		typ, _, _ := strings.Cut(what[len("bad "):], " ")
+		e.text = fmt.Sprintf("%s record with %s: expected %s", typ, found, rdataForm(dns.StringToType[typ]))
+	default:
+		e.text = fmt.Sprintf("%s: found %s: expected NAME [TTL] [CLASS] TYPE DATA", what, found)
+	}
+	return e
+}
+
+// describe shows a token to people.
+func describe(token string) string {
+	switch token {
+	case "", "\n":
+		return "the end of the line"
+	case " ":
+		return "a blank"
+	}
+	if len(token) > 80 {
+		token = token[:80] + "..."
+	}
+	return strconv.Quote(token)
+}

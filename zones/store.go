@@ -1,0 +1,258 @@
+package zones
+
+import (
+	"bufio"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Version is one kept version of a zone.
+type Version struct {
+	Number  uint64    `json:"number"` // rises by one
+	Serial  uint32    `json:"serial"`
+	Records int       `json:"records"`
+	Digest  [32]byte  `json:"-"`
+	Taken   time.Time `json:"taken"` // when it began to be served
+	File    string    `json:"file"`  // where it came from
+
+	path    string
+	refuses *[32]byte
+	damaged bool // the head can't be read
+}
+
+// keepVersions is how many versions of a zone stay on disk.
+const keepVersions = 5
+
+// store keeps versions of zones as master files in one folder, named
+// ZONE@NUMBER.zone, with a comment on top:
+//
+//	; pharos zone version 1
+//	; serial 2026112301
+//	; records 1204
+//	; digest 9f86d0...
+//	; taken 2026-11-23T16:41:07Z
+//	; file /etc/pharos/shop.example.zone
+//	; refuses 60303a...     (after a rollback: the content rolled back from)
+//
+// A version is written aside, synced and renamed, so it is whole or not there.
+type store struct{ dir string }
+
+type header struct {
+	Taken   time.Time
+	File    string
+	Refuses *[32]byte
+}
+
+// saving is a version to be written.
+type saving struct {
+	zone   *Zone
+	kept   []Version
+	loaded *Loaded // gets the warnings
+	header header
+}
+
+// fileName is a zone's name as part of a file's.
+func fileName(zone string) string {
+	var b strings.Builder
+	for i := range len(zone) {
+		switch c := zone[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02x", c)
+		}
+	}
+	name := strings.TrimSuffix(b.String(), ".")
+	if name == "" {
+		name = "%2e" // the root
+	}
+	return name
+}
+
+func (s store) path(zone string, number uint64) string {
+	return filepath.Join(s.dir, fmt.Sprintf("%s@%06d.zone", fileName(zone), number))
+}
+
+// list finds all versions, by fileName, the newest first.
+func (s store) list() (map[string][]Version, error) {
+	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	found := map[string][]Version{}
+	for _, e := range entries {
+		zone, number, ok := strings.Cut(strings.TrimSuffix(e.Name(), ".zone"), "@")
+		n, nerr := strconv.ParseUint(number, 10, 64)
+		if !ok || nerr != nil || !strings.HasSuffix(e.Name(), ".zone") {
+			continue
+		}
+		v := Version{Number: n, path: filepath.Join(s.dir, e.Name())}
+		v.readHead()
+		found[zone] = append(found[zone], v)
+	}
+	for _, vs := range found {
+		slices.SortFunc(vs, func(a, b Version) int { return int(int64(b.Number) - int64(a.Number)) })
+	}
+	if err != nil {
+		err = fmt.Errorf("list kept zone versions: %w", err)
+	}
+	return found, err
+}
+
+// readHead reads the comment on top of a version.
+func (v *Version) readHead() {
+	v.damaged = true
+	f, err := os.Open(v.path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	if !lines.Scan() || lines.Text() != "; pharos zone version 1" {
+		return
+	}
+	var digest, refuses [32]byte
+	for lines.Scan() && strings.HasPrefix(lines.Text(), "; ") {
+		key, value, _ := strings.Cut(lines.Text()[2:], " ")
+		var err error
+		switch key {
+		case "serial":
+			var n uint64
+			n, err = strconv.ParseUint(value, 10, 32)
+			v.Serial = uint32(n)
+		case "records":
+			v.Records, err = strconv.Atoi(value)
+		case "digest":
+			_, err = hex.Decode(digest[:], []byte(value[:min(len(value), 64)]))
+			v.Digest, v.damaged = digest, len(value) != 64
+		case "taken":
+			v.Taken, err = time.Parse(time.RFC3339, value)
+		case "file":
+			v.File, err = strconv.Unquote(value)
+		case "refuses":
+			_, err = hex.Decode(refuses[:], []byte(value[:min(len(value), 64)]))
+			v.refuses = &refuses
+		}
+		if err != nil {
+			v.damaged = true
+			return
+		}
+	}
+}
+
+// open reads a version and compares it with its digest.
+func (s store) open(name string, v Version, opt Options) (*Zone, error) {
+	z, _, err := ParseFile(name, v.path, opt)
+	if err != nil {
+		return nil, fmt.Errorf("kept version %d of %s: %w", v.Number, name, err)
+	}
+	if v.damaged || z.digest != v.Digest {
+		return nil, fmt.Errorf("kept version %d of %s is damaged: its content is not what its digest says", v.Number, name)
+	}
+	return z, nil
+}
+
+// fewSavings is up to how many files are synced one by one; more are synced
+// together with their file system.
+const fewSavings = 16
+
+// save writes versions and removes those that are too old. What fails becomes
+// a warning: a full disk must not keep a good zone from being served.
+func (s store) save(all []*saving, opt Options) {
+	if len(all) == 0 {
+		return
+	}
+	fail := func(v *saving, err error) { v.loaded.warn("no copy of the zone is kept: ", err) }
+	if err := os.MkdirAll(s.dir, 0o750); err != nil {
+		for _, v := range all {
+			fail(v, err)
+		}
+		return
+	}
+	written := map[*saving]string{}
+	for _, v := range all {
+		tmp, err := s.writeAside(v, opt, len(all) <= fewSavings)
+		if err != nil {
+			fail(v, err)
+			continue
+		}
+		written[v] = tmp
+	}
+	dir, err := os.Open(s.dir)
+	if err == nil {
+		defer dir.Close()
+		if len(all) > fewSavings {
+			err = unix.Syncfs(int(dir.Fd()))
+		}
+	}
+	for _, v := range all {
+		tmp := written[v]
+		if tmp == "" {
+			continue
+		}
+		next := uint64(1)
+		if len(v.kept) > 0 {
+			next = v.kept[0].Number + 1
+		}
+		if err == nil {
+			err = os.Rename(tmp, s.path(v.zone.name, next))
+		}
+		if err != nil {
+			fail(v, err)
+			os.Remove(tmp)
+			continue
+		}
+		for _, old := range v.kept[min(len(v.kept), keepVersions-1):] {
+			if err := os.Remove(old.path); err != nil {
+				v.loaded.warn("an old copy of the zone stays: ", err)
+			}
+		}
+	}
+	if err == nil {
+		err = dir.Sync()
+	}
+	if err != nil {
+		for _, v := range all {
+			fail(v, err)
+		}
+	}
+}
+
+// writeAside writes a version under a name that list does not find.
+func (s store) writeAside(v *saving, opt Options, sync bool) (tmp string, err error) {
+	tmp = filepath.Join(s.dir, fileName(v.zone.name)+".tmp")
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return "", err
+	}
+	z, h := v.zone, v.header
+	_, err = fmt.Fprintf(f, "; pharos zone version 1\n; serial %d\n; records %d\n; digest %x\n; taken %s\n; file %s\n",
+		z.serial, z.records, z.digest, h.Taken.UTC().Format(time.RFC3339), strconv.Quote(h.File))
+	if err == nil && h.Refuses != nil {
+		_, err = fmt.Fprintf(f, "; refuses %x\n", *h.Refuses)
+	}
+	if err == nil {
+		_, err = z.write(f, newPacer(opt.Yield))
+	}
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		os.Remove(tmp)
+		return "", err
+	}
+	return tmp, nil
+}
