@@ -125,15 +125,10 @@ func (r *reading) dnsDefaults(root *node) {
 
 // inZone reports a service's name that no configured zone holds.
 func (r *reading) inZone(n *node, name string) {
-	if r.zonesBroken || r.zoneSet[name] {
+	if r.zonesBroken {
 		return
 	}
-	for i := range name {
-		if i > 0 && name[i-1] == '.' && r.zoneSet[name[i:]] {
-			return
-		}
-	}
-	if r.zoneSet["."] {
+	if _, ok := deepest(r.zoneSet, name); ok {
 		return
 	}
 	for i := range name {

@@ -23,9 +23,6 @@ type checkedAddress struct {
 // endpoint reads one balancer of a service.
 func (r *reading) endpoint(s *policy.Service, c *check, n *node) {
 	e := policy.Endpoint{Weight: 1}
-	if s.Steer != policy.Weighted {
-		e.Weight = 0
-	}
 	var sites []policy.SiteID
 	before := len(r.errors)
 	r.object(n, "services.NAME.endpoints",

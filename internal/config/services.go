@@ -32,7 +32,7 @@ func (r *reading) servicesSection(n *node) {
 
 // service reads one business application.
 func (r *reading) service(name string, n *node) {
-	s := policy.Service{ID: policy.ServiceID(name), TTL: defaultTTL, MinHealthy: 1}
+	s := policy.Service{ID: policy.ServiceID(name), TTL: defaultTTL, MinHealthy: 1, Return: policy.Return{Hold: defaultHold}}
 	r.services[name] = n
 	var check *check
 	var endpoints []*node
@@ -61,11 +61,14 @@ func (r *reading) service(name string, n *node) {
 			r.each(v, "endpoints: {site: ..., address: ...}", false, func(v *node) { endpoints = append(endpoints, v) })
 		}),
 		optional("needs", func(v *node) { r.needs(&s, v) }),
+		optional("return", func(v *node) { r.wayBack(&s, v) }), // after needs, which sets its default
 	)
 	if !ok {
 		return
 	}
-	r.readReturn(n, &s)
+	if s.Return.Policy != policy.ReturnHold {
+		s.Return.Hold = 0
+	}
 	for _, v := range endpoints {
 		r.endpoint(&s, check, v)
 	}
@@ -105,44 +108,32 @@ func (r *reading) needs(s *policy.Service, n *node) {
 				}
 				seen[name] = true
 				s.NeedsDB = true
+				s.Return.Policy = policy.ReturnManual
 			})
 		}),
 	)
 }
 
-// readReturn reads a service's way back, whose default depends on its needs.
-func (r *reading) readReturn(n *node, s *policy.Service) {
+// wayBack reads how an endpoint that became healthy again is readmitted.
+func (r *reading) wayBack(s *policy.Service, n *node) {
 	ret := &s.Return
-	ret.Hold = defaultHold
-	if s.NeedsDB {
-		ret.Policy = policy.ReturnManual
-	}
-	d := r.decoder
-	at := n.get("return")
-	if at == nil || at.kind == null {
-		at = &node{kind: mapping, at: n.at, up: n, name: "return"}
-	}
-	r.object(at, "services.NAME.return",
-		optional("policy", oneOf(d, &ret.Policy,
+	r.object(n, "services.NAME.return",
+		optional("policy", oneOf(r.decoder, &ret.Policy,
 			word[policy.ReturnPolicy]{"hold", policy.ReturnHold},
 			word[policy.ReturnPolicy]{"manual", policy.ReturnManual},
 			word[policy.ReturnPolicy]{"ramp", policy.ReturnRamp})),
 		optional("hold", r.duration(&ret.Hold, 0, 24*time.Hour)),
 		optional("over", r.duration(&ret.Over, time.Second, 24*time.Hour)),
-		optional("after_site_loss", oneOf(d, &ret.AfterSiteLossSame, word[bool]{"manual", false}, word[bool]{"same", true})),
+		optional("after_site_loss", oneOf(r.decoder, &ret.AfterSiteLossSame, word[bool]{"manual", false}, word[bool]{"same", true})),
 	)
-	if ret.Policy != policy.ReturnHold {
-		ret.Hold = 0
-		if v := at.get("hold"); v != nil {
-			r.errorf(v, "has no meaning without policy: hold")
-		}
+	if v := n.get("hold"); v != nil && ret.Policy != policy.ReturnHold {
+		r.errorf(v, "has no meaning without policy: hold")
 	}
-	switch v := at.get("over"); {
-	case ret.Policy != policy.ReturnRamp && v != nil:
+	switch v := n.get("over"); {
+	case v != nil && ret.Policy != policy.ReturnRamp:
 		r.errorf(v, "has no meaning without policy: ramp")
-		ret.Over = 0
-	case ret.Policy == policy.ReturnRamp && v == nil:
-		r.errorf(at, `"over" is missing: how long does the ramp take?`)
+	case v == nil && ret.Policy == policy.ReturnRamp && n.kind == mapping:
+		r.errorf(n, `"over" is missing: how long does the ramp take?`)
 	}
 }
 
@@ -174,11 +165,13 @@ func (r *reading) judgeSteering(n *node, s *policy.Service) {
 		}
 	}
 	zero := 0
-	for i, v := range n.get("endpoints").itemsOf() {
+	for _, v := range n.get("endpoints").itemsOf() {
 		if w := v.get("weight"); w != nil && s.Steer != policy.Weighted {
 			r.errorf(w, "has no meaning without steer: weighted")
 		}
-		if i < len(s.Endpoints) && s.Endpoints[i].Weight == 0 {
+	}
+	for _, e := range s.Endpoints {
+		if e.Weight == 0 {
 			zero++
 		}
 	}
