@@ -2,7 +2,6 @@ package config
 
 import (
 	"path/filepath"
-	"strings"
 )
 
 // api reads how people and programs reach the node.
@@ -73,7 +72,7 @@ func (r *reading) grants(n *node, schema, who string) Grants {
 }
 
 // apiDefaults puts the socket into the data folder.
-func (r *reading) apiDefaults() {
+func (r *reading) apiDefaults(root *node) {
 	a := &r.s.API
 	switch {
 	case a.Socket == "":
@@ -82,7 +81,13 @@ func (r *reading) apiDefaults() {
 		a.Socket = filepath.Join(r.dir, a.Socket)
 	}
 	const longest = 107 // of sockaddr_un.sun_path, less the final zero
-	if len(a.Socket) > longest && !strings.HasPrefix(a.Socket, "@") {
-		r.errors = append(r.errors, finding{text: "the path of the API's socket is longer than the 107 octets that Unix sockets allow: " + short(a.Socket)})
+	if len(a.Socket) <= longest {
+		return
 	}
+	const text = "the path of the API's Unix socket is longer than 107 octets"
+	if v := root.get("api").get("socket"); v != nil {
+		r.errorf(v, "%s", text)
+		return
+	}
+	r.errors = append(r.errors, finding{text: text + ": choose a shorter data_dir, or give api.socket: " + a.Socket})
 }

@@ -17,6 +17,8 @@ const (
 	longestOwnTimeout = 2 * time.Second // the default timeout is half the interval, and this at most
 )
 
+var kindNames = []string{"http", "tcp", "icmp", "dns", "exec"}
+
 // check is a check as configured, before it is aimed at an address.
 type check struct {
 	probe.Check
@@ -90,17 +92,20 @@ func (r *reading) readCheck(c *check, kinds []key) *check {
 	if !r.object(c.at, "check", keys...) {
 		return nil
 	}
-	given := 0
-	for _, k := range []string{"http", "tcp", "icmp", "dns", "exec"} {
+	var given []string
+	for _, k := range kindNames {
 		if c.at.has(k) {
-			given++
+			given = append(given, k)
 		}
 	}
-	if given != 1 {
-		r.errorf(c.at, "holds %d of http, tcp, icmp, dns and exec, expected exactly one", given)
+	switch {
+	case len(given) == 0:
+		r.errorf(c.at, "asks nothing: expected one of %s", anyOf(kindNames))
+	case len(given) > 1:
+		r.errorf(c.at, "found %s, expected exactly one of %s", andOf(given), anyOf(kindNames))
 	}
 	r.times(c, timeout, jitter)
-	if c.Kind() == "" || given != 1 || len(r.errors) > before {
+	if c.Kind() == "" || len(given) != 1 || len(r.errors) > before {
 		return nil
 	}
 	return c

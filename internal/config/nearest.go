@@ -1,20 +1,22 @@
 package config
 
+import "strings"
+
 // nearest is the word that was probably meant, or "" where none is near.
 // One typing error in every three letters is near.
 func nearest(found string, words []string) string {
 	const longest = 64
-	a := []rune(found)
+	a := []rune(strings.ToLower(found))
 	if len(a) > longest {
 		return ""
 	}
 	best, least := "", 1+max(1, len(a)/3)
 	for _, w := range words {
-		b := []rune(w)
+		b := []rune(strings.ToLower(w))
 		if len(b) > longest || w == found {
 			continue
 		}
-		if d := distance(a, b); d < least && d < max(len(a), len(b)) {
+		if d := distance(a, b); d < least && d < max(len(a), len(b), 1) {
 			best, least = w, d
 		}
 	}

@@ -96,7 +96,7 @@ func (d *decoder) object(n *node, schema string, keys ...key) bool {
 		d.known[strings.TrimPrefix(schema+"."+k.name, ".")] = true
 	}
 	if n.kind != mapping {
-		d.expected(n, "a mapping with "+anyOf(names))
+		d.expected(n, "a mapping with "+andOf(names))
 		return false
 	}
 	for _, k := range keys {

@@ -47,7 +47,7 @@ func (r *reading) assertion(rule *policy.Rule, n *node) {
 	}
 	rule.Service = policy.ServiceID(service)
 	if most := r.mostInService(rule.Service); most > 0 && rule.AtLeast > most {
-		r.errorf(n.get("at_least"), "found %d, but %s never has more than %d endpoint(s) in service", rule.AtLeast, service, most)
+		r.errorf(n.get("at_least"), "found %d, but %s never has more than %d %s in service", rule.AtLeast, service, most, plural(most, "endpoint", "endpoints"))
 	}
 }
 

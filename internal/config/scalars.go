@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -146,8 +147,11 @@ func parseDuration(text string) (time.Duration, error) {
 		}
 		unit := rest[:letters]
 		rest = rest[letters:]
-		if unit == "" && text == strings.TrimSpace(text) && rest == "" {
+		if unit == "" && rest == "" {
 			return 0, fmt.Errorf("found %s, which has no unit: %s", quote(text), form)
+		}
+		if unit == "" {
+			return 0, fmt.Errorf("found %s, %s", quote(text), form)
 		}
 		size, ok := time.Duration(0), false
 		for _, u := range units {
@@ -252,7 +256,8 @@ func (d *decoder) prefix(dst *netip.Prefix) reader {
 // addrPort reads address:port; without a port it has the given one, if any.
 func (d *decoder) addrPort(dst *netip.AddrPort, port uint16) reader {
 	return func(n *node) {
-		what := `an address and port, such as 192.0.2.1:53 or "[2001:db8::1]:53"`
+		example := cmp.Or(port, 8443)
+		what := fmt.Sprintf(`an address and port, such as 192.0.2.1:%d or "[2001:db8::1]:%d"`, example, example)
 		if n.kind != scalar {
 			d.expected(n, what+quotesHint(n))
 			return

@@ -190,7 +190,7 @@ func (n *node) itemsOf() []*node {
 // judgeEndpoints reports services that could never be answered, and sites that
 // could never be chosen.
 func (r *reading) judgeEndpoints(n *node, s *policy.Service) {
-	if r.sitesBroken || len(s.Endpoints) != len(n.get("endpoints").itemsOf()) {
+	if r.sitesBroken || len(s.Endpoints) == 0 || len(s.Endpoints) != len(n.get("endpoints").itemsOf()) {
 		return // what is wrong with an endpoint has been said
 	}
 	in := make(map[policy.SiteID]int)
@@ -210,8 +210,8 @@ func (r *reading) judgeEndpoints(n *node, s *policy.Service) {
 	}
 	for _, site := range order {
 		if in[site] < s.MinHealthy {
-			r.errorf(cmp.Or(n.get("min_healthy"), n), "found %d, but the site %s has %d endpoint(s): it could never be chosen",
-				s.MinHealthy, site, in[site])
+			r.errorf(cmp.Or(n.get("min_healthy"), n), "found %d, but the site %s has %d %s: it could never be chosen",
+				s.MinHealthy, site, in[site], plural(in[site], "endpoint", "endpoints"))
 		}
 	}
 }

@@ -65,8 +65,11 @@ func (d *decoder) parse(f *file, text []byte) *node {
 			if doc.Body == nil {
 				continue
 			}
-			p := doc.Body.GetToken().Position
-			return fail(p.Line, p.Column, "a second document begins here: a file holds one")
+			tk := doc.Body.GetToken()
+			if doc.Start != nil {
+				tk = doc.Start
+			}
+			return fail(tk.Position.Line, max(1, tk.Position.Column), "a second document begins here: a file holds one")
 		}
 	}
 	if len(tree.Docs) > 0 && tree.Docs[0].Body != nil {
@@ -87,6 +90,7 @@ func parseTokens(tokens token.Tokens) (tree *ast.File, err error) {
 }
 
 func oneLine(s string) string {
+	s = strings.ReplaceAll(s, "\t", `\t`)
 	return strings.Join(strings.Fields(s), " ")
 }
 

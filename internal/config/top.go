@@ -63,11 +63,13 @@ func (r *reading) top(root *node) {
 		optional("include", func(*node) {}), // load has read it
 	)
 	r.self(root)
-	r.apiDefaults()
+	r.apiDefaults(root)
 	r.dnsDefaults(root)
 	r.servicesTogether()
 	r.ownTargets()
-	r.warnAbout(root)
+	if len(r.errors) == 0 {
+		r.warnAbout(root)
+	}
 }
 
 // ownTargets picks what this node probes: every endpoint, and what its own
@@ -278,7 +280,7 @@ func (r *reading) amongNodes(root, at *node, from string) {
 		for i, n := range s.Nodes {
 			names[i] = string(n.Name)
 		}
-		text := unknownText("node", string(s.Node.Name), names) + " (of nodes)"
+		text := unknownText("node", string(s.Node.Name), names)
 		if at.up == nil && at != root {
 			text = from + ": " + text
 			r.errors = append(r.errors, finding{text: text})
