@@ -1,0 +1,92 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// minToken is the shortest token that is taken: anything shorter was made up
+// by a person and can be guessed.
+const minToken = 20
+
+// token is one line of a tokens file. Only its hash is kept in memory.
+type token struct {
+	hash [sha256.Size]byte
+	role Role
+	name string
+}
+
+// readTokens reads a tokens file: one "TOKEN ROLE NAME" a line, # starts a
+// comment. Its errors never show a token.
+func readTokens(path string) ([]token, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("tokens file: %w", err)
+	}
+	if perm := info.Mode().Perm(); perm&0o027 != 0 {
+		return nil, fmt.Errorf("tokens file %s: mode %04o lets others read or write it: expected 0600 or 0640", path, perm)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("tokens file: %w", err)
+	}
+	var tokens []token
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for n := 1; lines.Scan(); n++ {
+		t, err := parseToken(lines.Text())
+		if err != nil {
+			return nil, fmt.Errorf("tokens file %s:%d: %w", path, n, err)
+		}
+		if t == nil {
+			continue
+		}
+		for _, other := range tokens {
+			if other.hash == t.hash || other.name == t.name {
+				return nil, fmt.Errorf("tokens file %s:%d: the token or the name %s is there already", path, n, t.name)
+			}
+		}
+		tokens = append(tokens, *t)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("tokens file %s: %w", path, err)
+	}
+	return tokens, nil
+}
+
+func parseToken(line string) (*token, error) {
+	line, _, _ = strings.Cut(line, "#")
+	fields := strings.Fields(line)
+	if len(fields) == 0 {
+		return nil, nil
+	}
+	if len(fields) != 3 {
+		return nil, fmt.Errorf("%d words: expected TOKEN ROLE NAME", len(fields))
+	}
+	if len(fields[0]) < minToken {
+		return nil, fmt.Errorf("the token has %d characters: expected %d or more (openssl rand -hex 32)", len(fields[0]), minToken)
+	}
+	role, err := ParseRole(fields[1])
+	if err != nil {
+		return nil, err
+	}
+	return &token{hash: sha256.Sum256([]byte(fields[0])), role: role, name: fields[2]}, nil
+}
+
+// findToken looks a presented token up in a time that does not depend on how
+// much of it is right: hashes are compared whole, and always all of them.
+func findToken(tokens []token, presented string) (token, bool) {
+	hash := sha256.Sum256([]byte(presented))
+	found := -1
+	for i := range tokens {
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(tokens[i].hash[:], hash[:]), i, found)
+	}
+	if found < 0 {
+		return token{}, false
+	}
+	return tokens[found], true
+}
