@@ -101,7 +101,9 @@ func (b *builder) build() *Zone {
 	b.sort()
 	c := checker{b: b}
 	size, nodes := b.layout(&c, nil)
-	b.checkApex()
+	if len(b.report.errors) == 0 {
+		b.checkApex()
+	}
 	if len(b.report.errors) > 0 {
 		return nil
 	}
@@ -210,6 +212,9 @@ func (b *builder) group(g *group, i int, c *checker) int {
 			if c != nil {
 				c.duplicate(h, s.recs[n-1])
 			}
+			if h.ttl() < s.recs[n-1].ttl() {
+				s.recs[n-1] = h
+			}
 			continue
 		}
 		s.recs = append(s.recs, h)
@@ -221,28 +226,26 @@ func (b *builder) group(g *group, i int, c *checker) int {
 	return i
 }
 
-// chooseTTL settles the one TTL of an RRset (RFC 2181 §5.2): that of the
-// record that stands first in the file, as named and Knot have it. A record
-// without any has the SOA record's MINIMUM (RFC 1035 §3.3.13).
+// chooseTTL settles the one TTL of an RRset: the lowest, as a resolver has to
+// (RFC 2181 §5.2); named takes the first, Knot the last, NSD all of them. A
+// record without any has the SOA record's MINIMUM (RFC 1035 §3.3.13).
 func (b *builder) chooseTTL(s *groupSet, c *checker) {
-	first := s.recs[0]
-	for _, h := range s.recs[1:] {
-		p, q := h.place(), first.place()
-		if p.file < q.file || p.file == q.file && p.line < q.line {
-			first = h
+	ttl := func(h held) uint32 {
+		if t := h.ttl(); t != noTTL {
+			return t
+		}
+		return b.minimum()
+	}
+	s.ttl = ttl(s.recs[0])
+	odd := -1
+	for i, h := range s.recs {
+		if t := ttl(h); t != s.ttl {
+			s.ttl, odd = min(s.ttl, t), i
 		}
 	}
-	if s.ttl = first.ttl(); s.ttl == noTTL {
-		s.ttl = b.minimum()
-	}
-	if c == nil {
-		return
-	}
-	for _, h := range s.recs {
-		if h.ttl() != first.ttl() {
-			c.otherTTL(h, s.ttl)
-			break
-		}
+	if c != nil && odd > 0 {
+		c.warnf(s.recs[odd], "%s records of %s with different TTLs: the lowest counts, %d (RFC 2181 §5.2)",
+			typeText(s.typ), b.text(s.recs[odd]), s.ttl)
 	}
 }
 

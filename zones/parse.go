@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -89,25 +90,24 @@ func (p *parser) file(r io.Reader, name, rel, origin string, ttl uint32, depth i
 	}
 	s.rr = newRecordParser(origin, ttl)
 	for !p.b.report.full() {
-		text, line, err := s.in.next()
-		s.line = line
-		switch {
-		case err == io.EOF:
+		e, err := s.in.next()
+		s.line = e.line
+		switch err {
+		case nil:
+			s.entry(e)
+		case io.EOF:
+			if s.in.cut {
+				s.warnf("the last line does not end with a newline: is the file cut off?")
+			}
 			return
-		case err == errCloses:
+		case errOpenQuote, errCloses, errEscape, errLeadParen:
 			s.errorf("%v", err)
-			continue
-		case err == errLongEntry, err == errOpenParen, err == errOpenQuote:
+		case errLongEntry, errOpenParen, errBOM:
 			s.errorf("%v", err)
 			return
-		case err != nil:
+		default:
 			s.errorf("%s", fileError("the file", err))
 			return
-		}
-		if text[0] == '$' {
-			s.directive(text)
-		} else {
-			s.record(text)
 		}
 		p.b.pace.tick()
 	}
@@ -123,6 +123,7 @@ type source struct {
 	in     entries
 	origin string
 	rr     *recordParser
+	told   struct{ cr, noTTL, inherited bool } // warned of once a file
 }
 
 func (s *source) errorf(format string, args ...any) {
@@ -131,6 +132,26 @@ func (s *source) errorf(format string, args ...any) {
 
 func (s *source) warnf(format string, args ...any) {
 	s.p.b.report.warnf(place{s.file, uint32(s.line)}, format, args...)
+}
+
+// entry reads one entry, and warns of what not every server can read.
+func (s *source) entry(e entry) {
+	if e.text[0] == '$' {
+		s.directive(e.text)
+	} else {
+		s.record(e.text)
+	}
+	switch l := e.look; {
+	case l.cr && !s.told.cr:
+		s.told.cr = true
+		s.warnf("lines end with a carriage return, which Knot does not read")
+	case l.nested:
+		s.warnf("parentheses inside parentheses, which Knot and NSD do not read")
+	case l.glued:
+		s.warnf("two quoted strings without a blank between them, which Knot does not read")
+	case l.odd:
+		s.warnf("octets that are not printable ASCII, which Knot does not read: \\DDD writes them")
+	}
 }
 
 // record reads one record.
@@ -143,6 +164,17 @@ func (s *source) record(text []byte) {
 	if err != nil {
 		s.p.b.report.errorf(place{s.file, uint32(s.line + err.line)}, "%s", err.text)
 		return
+	}
+	switch {
+	case rec.ttl == noTTL && !s.told.noTTL:
+		s.told.noTTL = true
+		s.warnf("a record without a TTL, and no $TTL before it: it has the SOA record's MINIMUM")
+	case s.rr.inherited && !s.told.inherited:
+		s.told.inherited = true
+		s.warnf("a record without a TTL, and no $TTL before it: it has that of the record before (RFC 1035 §5.1)")
+	}
+	if rec.odd != "" {
+		s.warnf("%s", rec.odd)
 	}
 	s.p.b.add(rec, place{s.file, uint32(s.line)})
 }
@@ -180,6 +212,9 @@ func (s *source) originDirective(args []string) {
 		s.errorf("$ORIGIN %q: expected a domain name", args[0])
 		return
 	}
+	if name != args[0] && args[0] != "@" {
+		s.warnf("$ORIGIN %q is relative, which Knot and NSD do not read", args[0])
+	}
 	s.origin = name
 	s.rr.setOrigin(name)
 }
@@ -189,12 +224,16 @@ func (s *source) ttlDirective(args []string) {
 		s.errorf("$TTL with %d arguments: expected one TTL", len(args))
 		return
 	}
-	ttl, ok := parseTTL(args[0])
-	if !ok {
+	ttl, like := readTTL([]byte(args[0]))
+	switch {
+	case !like || ttl > math.MaxUint32:
 		s.errorf("$TTL %q: expected seconds, or numbers with the units w, d, h, m, s, at most %d", args[0], maxTTL)
 		return
+	case ttl > maxTTL:
+		s.warnf("$TTL %d is above %d: it counts as 0 (RFC 2181 §8)", ttl, maxTTL)
+		ttl = 0
 	}
-	s.rr.setTTL(ttl)
+	s.rr.setTTL(uint32(ttl))
 }
 
 // include reads another file, for which the origin may be given. Origin, owner

@@ -17,10 +17,11 @@ type record struct {
 	typ   uint16
 	ttl   uint32 // noTTL: the file gives none
 	rdata []byte // canonical wire form
+	odd   string // what to warn of
 }
 
-// noTTL stands for a TTL that a file leaves out before it has given any. It is
-// no TTL itself: those end at maxTTL.
+// noTTL stands for a TTL that a file leaves out before it has given any. TTLs
+// end at maxTTL.
 const noTTL = 1<<32 - 1
 
 // recordParser turns entries into records by miekg's parser, which reads them
@@ -32,9 +33,12 @@ type recordParser struct {
 	origin string
 	ttl    uint32 // of $TTL; noTTL: not given
 	owner  string // of the last record; "" before the first
+	given  bool   // some record had a TTL
 	stuck  bool
 	lead   []byte // directives to be read before the next entry
 	buf    []byte // a record in wire form
+
+	inherited bool // the last record had its TTL from one before
 }
 
 func newRecordParser(origin string, ttl uint32) *recordParser {
@@ -84,6 +88,12 @@ type entryError struct {
 
 // parse reads the one record in an entry.
 func (p *recordParser) parse(text []byte) (record, *entryError) {
+	hasTTL, bad := checkHead(text)
+	if bad != "" {
+		return record{}, &entryError{text: fmt.Sprintf("found %s: expected a TTL of at most %d, a class or a record type", describe(bad), maxTTL)}
+	}
+	p.given = p.given || hasTTL
+	p.inherited = !hasTTL && p.given && p.ttl == noTTL
 	if p.stuck {
 		p.restart(text)
 	}
@@ -104,6 +114,13 @@ func (p *recordParser) parse(text []byte) (record, *entryError) {
 		return record{}, &entryError{text: "expected one record on a line"}
 	}
 	rec, err := p.pack(rr, text)
+	switch {
+	case !hasTTL && !p.given && p.ttl == noTTL:
+		rec.ttl = noTTL
+	case rec.ttl > maxTTL:
+		rec.odd = fmt.Sprintf("TTL %d is above %d: it counts as 0 (RFC 2181 §8)", rec.ttl, maxTTL)
+		rec.ttl = 0
+	}
 	if err != nil {
 		return record{}, &entryError{text: fmt.Sprintf("%s record of %s: %v", typeText(rr.Header().Rrtype), p.owner, err)}
 	}
@@ -124,8 +141,6 @@ func (p *recordParser) restart(text []byte) {
 	}
 }
 
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }
-
 // pack turns a record into canonical wire form. text is its entry.
 func (p *recordParser) pack(rr dns.RR, text []byte) (record, error) {
 	h := rr.Header()
@@ -134,8 +149,10 @@ func (p *recordParser) pack(rr dns.RR, text []byte) (record, error) {
 		return record{}, fmt.Errorf("class %s: expected IN", dns.Class(h.Class))
 	case isMeta(h.Rrtype):
 		return record{}, errors.New("expected a type that a zone can hold")
-	case h.Ttl > maxTTL && h.Ttl != noTTL:
-		return record{}, fmt.Errorf("TTL %d: expected at most %d", h.Ttl, maxTTL)
+	case h.Rrtype == typeSOA:
+		if bad := badSOANumber(text); bad != "" {
+			return record{}, fmt.Errorf("found %q: expected a number of at most 4294967295", bad)
+		}
 	}
 	n, err := dns.PackRR(rr, p.buf, 0, nil, false)
 	if err != nil {
@@ -150,6 +167,18 @@ func (p *recordParser) pack(rr dns.RR, text []byte) (record, error) {
 	rec := record{owner: p.buf[:end:end], typ: h.Rrtype, ttl: h.Ttl, rdata: p.buf[end+10 : n : n]}
 	if err := checkLength(rec, text); err != nil {
 		return record{}, err
+	}
+	if len(rec.owner) > maxName {
+		return record{}, fmt.Errorf("the owner's name has %d octets: expected at most %d", len(rec.owner), maxName)
+	}
+	if len(rec.rdata) > maxName { // so a name in it may be too long, which packing does not mind
+		if _, _, err := dns.UnpackRR(p.buf[:n], 0); err != nil {
+			return record{}, fmt.Errorf("data that can't be encoded (%s): expected %s",
+				strings.TrimPrefix(err.Error(), "dns: "), rdataForm(h.Rrtype))
+		}
+		if words, _ := fields(text); h.Rrtype == dns.TypeTXT && countStrings(rec.rdata) > countData(words) {
+			rec.odd = "a string longer than 255 octets is split, which named and NSD refuse"
+		}
 	}
 	lower(rec.owner)
 	canonicalRdata(rec.typ, rec.rdata)
@@ -169,13 +198,32 @@ func checkLength(rec record, text []byte) error {
 			}
 		}
 	}
+	_, known := dns.TypeToRR[rec.typ]
 	switch {
 	case said >= 0 && said != len(rec.rdata):
 		return fmt.Errorf(`\# with %d octets, of which %d were understood: expected %s`, said, len(rec.rdata), rdataForm(rec.typ))
-	case said < 0 && len(rec.rdata) == 0 && rec.typ != dns.TypeAPL:
+	case len(rec.rdata) == 0 && known && rec.typ != dns.TypeAPL && rec.typ != dns.TypeNULL:
 		return fmt.Errorf("no data: expected %s", rdataForm(rec.typ))
 	}
 	return nil
+}
+
+// countStrings counts the character strings of a TXT record.
+func countStrings(rdata []byte) (n int) {
+	for ; len(rdata) > 0; n++ {
+		rdata = rdata[min(1+int(rdata[0]), len(rdata)):]
+	}
+	return n
+}
+
+// countData counts the words after TXT.
+func countData(words []string) int {
+	for i, w := range words {
+		if i > 0 && strings.EqualFold(w, "TXT") || strings.EqualFold(w, "TYPE16") {
+			return len(words) - i - 1
+		}
+	}
+	return len(words)
 }
 
 // isMeta says whether a type is none of a zone's data (RFC 6895 §3.1).
@@ -183,7 +231,12 @@ func isMeta(typ uint16) bool {
 	return typ == 0 || typ == dns.TypeOPT || typ >= 128 && typ <= 255
 }
 
-func typeText(typ uint16) string { return dns.Type(typ).String() }
+func typeText(typ uint16) string {
+	if typ == 0 {
+		return "TYPE0"
+	}
+	return dns.Type(typ).String()
+}
 
 // explain puts an error of miekg's parser, which reads
 //
@@ -206,8 +259,16 @@ func explain(err error, text []byte, leadLines int) *entryError {
 			what, found = msg[:i], token
 		}
 	}
+	isClass := isClass([]byte(found))
 	found = describe(found)
 	switch {
+	case isClass:
+		e.text = fmt.Sprintf("found the end of the line after %s: expected a record type", found)
+	case strings.HasPrefix(what, "no blank"):
+		e.text = fmt.Sprintf("found %s: expected NAME [TTL] [CLASS] TYPE DATA", found)
+	case strings.Contains(what, "dns: "): // RFC 3597 notation of a known type
+		typ, _, _ := strings.Cut(what, ":")
+		e.text = fmt.Sprintf("%s record in RFC 3597 notation that is not its data: expected %s", typ, rdataForm(dns.StringToType[typ]))
 	case what == "unknown RR type", strings.Contains(what, "expecting RR type"):
 		e.text = fmt.Sprintf("found %s: expected a record type (A, MX, TYPE65280 ...)", found)
 	case what == "not a TTL":
@@ -218,7 +279,11 @@ func explain(err error, text []byte, leadLines int) *entryError {
 		e.text = fmt.Sprintf("found %s after the record's data: expected the end of the line", found)
 	case strings.HasPrefix(what, "bad "):
 		typ, _, _ := strings.Cut(what[len("bad "):], " ")
-		e.text = fmt.Sprintf("%s record with %s: expected %s", typ, found, rdataForm(dns.StringToType[typ]))
+		form := rdataForm(dns.StringToType[typ])
+		if typ == "RFC3597" {
+			typ, form = "unknown type's", rdataForm(0)
+		}
+		e.text = fmt.Sprintf("%s record with %s: expected %s", typ, found, form)
 	default:
 		e.text = fmt.Sprintf("%s: found %s: expected NAME [TTL] [CLASS] TYPE DATA", what, found)
 	}

@@ -34,8 +34,9 @@ scan:
 			begun = true
 			i++
 		case c == '"':
+			end()
 			quoted = !quoted
-			begun = true
+			begun = quoted
 		case quoted:
 			word = append(word, c)
 		case c == ';':
@@ -78,32 +79,4 @@ func absoluteName(name, origin string) (string, bool) {
 	}
 	_, err := NameToWire(name)
 	return name, err == nil
-}
-
-// parseTTL reads seconds, or numbers with units: 3600, 1h30m, 1W.
-func parseTTL(s string) (uint32, bool) {
-	var total, n uint64
-	digits := false
-	for i := range len(s) {
-		c := s[i] | 0x20
-		switch {
-		case '0' <= s[i] && s[i] <= '9':
-			n = n*10 + uint64(s[i]-'0')
-			digits = true
-		case !digits:
-			return 0, false
-		default:
-			unit := map[byte]uint64{'s': 1, 'm': 60, 'h': 3600, 'd': 86400, 'w': 604800}[c]
-			if unit == 0 {
-				return 0, false
-			}
-			total += n * unit
-			n, digits = 0, false
-		}
-		if total > maxTTL || n > maxTTL {
-			return 0, false
-		}
-	}
-	total += n
-	return uint32(total), s != "" && total <= maxTTL
 }
