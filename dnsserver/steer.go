@@ -1,0 +1,253 @@
+package dnsserver
+
+import (
+	"encoding/binary"
+	"math"
+	"math/bits"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/scloudstack/pharos/policy"
+)
+
+// steered is the compiled form of one policy.Answer.
+type steered struct {
+	from    *policy.Answer // nil: the name has none and fails
+	fail    bool
+	negTTL  uint32
+	pickBy  policy.PickBy
+	choices []choice
+	// turns counts the answers of each lane and family, for rotating and for
+	// picking by turn.
+	turns []turn
+}
+
+// choice is what one client group is answered with: A, then AAAA.
+type choice [2]family
+
+// turn has a cache line of its own, so that threads do not wait for each other.
+type turn struct {
+	count [2]atomic.Uint64
+	_     [48]byte
+}
+
+// family is one choice's A or AAAA records.
+type family struct {
+	size    int      // octets of a record
+	records []byte   // those of all members, the owner being a pointer to the question
+	members []member // one that has it all, unless picked by weight
+	hits    []*siteHits
+	total   uint64 // of weights; 0: all members together
+	stride  uint64
+}
+
+// member is a run of records that one answer is made of.
+type member struct {
+	first, count int
+	upTo         uint64 // sum of the weights up to here
+	weight       float64
+	key          uint64 // its name in the draw by client
+}
+
+const toQuestion = 0xC000 | headerLen // a compression pointer to the question's name
+
+// pickKey is the client's side of a pick.
+type pickKey struct {
+	lane   int
+	id     uint16
+	client netip.Addr // only where wantsClient
+}
+
+// compileSteered makes an Answer ready. hits gives the counters of a site.
+func compileSteered(a *policy.Answer, lanes int, hits func(policy.ServiceID, policy.SiteID) *siteHits) *steered {
+	s := &steered{from: a, fail: true}
+	if a == nil {
+		return s
+	}
+	s.fail, s.negTTL, s.pickBy = a.Fail || len(a.Choices) == 0, a.NegTTL, a.PickBy
+	s.turns = make([]turn, lanes)
+	s.choices = make([]choice, len(a.Choices))
+	for i := range a.Choices {
+		s.choices[i][0].compile(a, a.Choices[i].A, dns4, hits)
+		s.choices[i][1].compile(a, a.Choices[i].AAAA, dns6, hits)
+	}
+	return s
+}
+
+// The two families, as indexes.
+const (
+	dns4 = 0
+	dns6 = 1
+)
+
+var familyType = [2]uint16{1, 28}
+
+func (f *family) compile(a *policy.Answer, members []policy.Member, fam int, hits func(policy.ServiceID, policy.SiteID) *siteHits) {
+	addrLen := 4 + 12*fam
+	f.size = 12 + addrLen
+	seen := map[netip.Addr]bool{}
+	for _, m := range members {
+		f.total += uint64(m.Weight)
+	}
+	for _, m := range members {
+		if f.total > 0 {
+			if m.Weight == 0 {
+				continue
+			}
+			clear(seen)
+		}
+		first := len(f.hits)
+		for _, addr := range m.Addrs {
+			if seen[addr] || addr.Is4() != (fam == dns4) {
+				continue
+			}
+			seen[addr] = true
+			f.records = binary.BigEndian.AppendUint16(f.records, toQuestion)
+			f.records = binary.BigEndian.AppendUint16(f.records, familyType[fam])
+			f.records = binary.BigEndian.AppendUint16(f.records, 1)
+			f.records = binary.BigEndian.AppendUint32(f.records, a.TTL)
+			f.records = binary.BigEndian.AppendUint16(f.records, uint16(addrLen))
+			f.records = append(f.records, addr.AsSlice()...)
+			f.hits = append(f.hits, hits(a.Service, m.Site))
+		}
+		if f.total == 0 {
+			continue
+		}
+		upTo := uint64(m.Weight)
+		if n := len(f.members); n > 0 {
+			upTo += f.members[n-1].upTo
+		}
+		f.members = append(f.members, member{first, len(f.hits) - first, upTo, float64(m.Weight), memberKey(m)})
+	}
+	if f.total == 0 {
+		f.members = []member{{first: 0, count: len(f.hits)}}
+		return
+	}
+	// The golden section spreads picks, and a stride that shares no factor with
+	// the total visits each position once in a round: exact, without bursts.
+	for f.stride = max(1, uint64(float64(f.total)*0.6180339887)); gcd(f.stride, f.total) != 1; f.stride++ {
+	}
+}
+
+func gcd(a, b uint64) uint64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// memberKey names a member in the draw by client: by its site, so that both
+// families agree, else by its first address. It is the same on every node.
+func memberKey(m policy.Member) uint64 {
+	h := uint64(mulB)
+	add := func(b byte) { h = mix(h^uint64(b), mulA) }
+	for i := range len(m.Site) {
+		add(m.Site[i])
+	}
+	if m.Site == "" && len(m.Addrs) > 0 {
+		for _, b := range m.Addrs[0].AsSlice() {
+			add(b)
+		}
+	}
+	return h
+}
+
+// choice returns what a client group is answered with.
+func (s *steered) choice(group int) *choice {
+	if group >= len(s.choices) {
+		group = 0
+	}
+	return &s.choices[group]
+}
+
+// grouped says whether the answer depends on the client's group.
+func (s *steered) grouped() bool { return len(s.choices) > 1 }
+
+// wantsClient says whether the answer depends on the client's address.
+func (s *steered) wantsClient() bool { return s.grouped() || s.pickBy == policy.PickByClient }
+
+// selection is a run of records and where in it the answer begins.
+type selection struct {
+	member *member
+	rotate int
+}
+
+// pick chooses for one answer. It counts.
+func (s *steered) pick(group, fam int, k pickKey) (*family, selection) {
+	f := &s.choice(group)[fam]
+	turn := s.turns[k.lane&(len(s.turns)-1)].count[fam].Add(1) - 1
+	m := &f.members[0]
+	rotate := turn
+	if f.total > 0 {
+		m = f.weighted(s.pickBy, turn, k)
+		rotate = turn / f.total // the run of one member's records turns once a round
+		if s.pickBy != policy.PickByTurn {
+			rotate = turn
+		}
+	}
+	if m.count == 0 {
+		return f, selection{m, 0}
+	}
+	r := int(rotate % uint64(m.count))
+	f.hits[m.first+r].count(k.lane)
+	return f, selection{m, r}
+}
+
+func (f *family) weighted(by policy.PickBy, turn uint64, k pickKey) *member {
+	var at uint64
+	switch by {
+	case policy.PickByClient:
+		return f.draw(k.client)
+	case policy.PickByQueryID:
+		hi, lo := bits.Mul64(uint64(k.id), f.total)
+		at = hi<<48 | lo>>16
+	default:
+		hi, lo := bits.Mul64(turn%f.total, f.stride)
+		at = bits.Rem64(hi, lo, f.total)
+	}
+	for i := range f.members {
+		if at < f.members[i].upTo {
+			return &f.members[i]
+		}
+	}
+	return &f.members[len(f.members)-1]
+}
+
+// draw is a weighted rendezvous: every member draws a lot for the client, and
+// when one leaves, only its own clients go elsewhere. It depends on nothing but
+// the client's network (all of an IPv4 address, the first 64 bits of an IPv6
+// one) and the members, so all nodes agree.
+func (f *family) draw(client netip.Addr) *member {
+	k := keyOf(client)
+	if !client.Is4() {
+		k.lo = 1
+	}
+	h := mix(k.hi^mulA, mulB) + k.lo
+	best, lot := 0, math.Inf(1)
+	for i := range f.members {
+		m := &f.members[i]
+		u := (float64(mix(h^m.key, mulA)>>11) + 0.5) / (1 << 53)
+		if l := -math.Log(u) / m.weight; l < lot {
+			best, lot = i, l
+		}
+	}
+	return &f.members[best]
+}
+
+// append writes the records selected, rotated, with owner as their name, and
+// returns b unchanged if they would take it past limit.
+func (f *family) append(b []byte, s selection, owner uint16, limit int) ([]byte, bool) {
+	m := s.member
+	if len(b)+m.count*f.size > limit {
+		return b, false
+	}
+	run := f.records[m.first*f.size : (m.first+m.count)*f.size]
+	at := len(b)
+	b = append(append(b, run[s.rotate*f.size:]...), run[:s.rotate*f.size]...)
+	if owner != toQuestion {
+		for ; at < len(b); at += f.size {
+			binary.BigEndian.PutUint16(b[at:], owner)
+		}
+	}
+	return b, true
+}

@@ -1,0 +1,270 @@
+package dnsserver
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	batch = 64
+	// bufSize takes the longest answer. It is no multiple of a page, so that
+	// the heads of the buffers do not share a set of the processor's cache.
+	bufSize    = maxUDPSize + 192
+	recvBuffer = 4 << 20 // octets of questions the kernel may hold for one socket
+	sendWait   = 50 * time.Millisecond
+
+	// sampleEvery is how many batches of answers one is timed of.
+	sampleEvery = 32
+)
+
+// openUDP opens one socket of a group that shares the address.
+func openUDP(at netip.AddrPort) (fd int, err error) {
+	family := unix.AF_INET
+	if at.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("udp %v: %w", at, os.NewSyscallError("socket", err))
+	}
+	if err := setUpUDP(fd, at); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("udp %v: %w", at, err)
+	}
+	return fd, nil
+}
+
+func setUpUDP(fd int, at netip.AddrPort) error {
+	type option struct{ level, name, value int }
+	set := []option{{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}}
+	if at.Addr().Is4() {
+		// Answers may be cut up on the way, but no forged ICMP shrinks our packets.
+		set = append(set, option{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_OMIT})
+		if at.Addr().IsUnspecified() {
+			set = append(set, option{unix.IPPROTO_IP, unix.IP_PKTINFO, 1})
+		}
+	} else {
+		set = append(set, option{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1},
+			option{unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_OMIT})
+		if at.Addr().IsUnspecified() {
+			set = append(set, option{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1})
+		}
+	}
+	for _, o := range set {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, recvBuffer) != nil {
+		// Without CAP_NET_ADMIN, as much as net.core.rmem_max allows.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, recvBuffer)
+	}
+	wait := unix.NsecToTimeval(int64(sendWait))
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &wait); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	sa, err := bindAddress(at)
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("bind", unix.Bind(fd, sa))
+}
+
+func bindAddress(at netip.AddrPort) (unix.Sockaddr, error) {
+	if at.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}, nil
+	}
+	sa := &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}
+	if zone := at.Addr().Zone(); zone != "" {
+		if n, err := strconv.Atoi(zone); err == nil {
+			sa.ZoneId = uint32(n)
+		} else if i, err := net.InterfaceByName(zone); err == nil {
+			sa.ZoneId = uint32(i.Index)
+		} else {
+			return nil, err
+		}
+	}
+	return sa, nil
+}
+
+// mmsghdr is the kernel's struct mmsghdr.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	len uint32
+	_   [4]byte
+}
+
+// controlSize holds an IP_PKTINFO or an IPV6_PKTINFO.
+const controlSize = unix.SizeofCmsghdr + 24
+
+// udpThread serves one socket, from a thread of its own.
+type udpThread struct {
+	fd       int
+	stop     int // an eventfd, readable when the thread is to end
+	server   *Server
+	r        responder
+	wildcard bool // answers have to say which address they leave from
+
+	in, out [batch]mmsghdr
+	from    [batch]sockaddr
+	inIov   [batch]unix.Iovec
+	outIov  [batch]unix.Iovec
+	control [batch][controlSize]byte
+	packets []byte
+	batches uint
+	dirty   int // headers of in that the kernel has written to
+}
+
+func newUDPThread(s *Server, fd, stop, laneNumber int, wildcard bool) *udpThread {
+	t := &udpThread{fd: fd, stop: stop, server: s, wildcard: wildcard, packets: make([]byte, batch*bufSize), dirty: batch}
+	laneNumber &= len(s.counters.lanes) - 1
+	t.r = responder{lane: laneNumber, counters: &s.counters.lanes[laneNumber], via: udp}
+	for i := range batch {
+		t.inIov[i].Base = &t.packets[i*bufSize]
+		t.inIov[i].SetLen(maxUDPSize)
+		h := &t.in[i].hdr
+		h.Name = &t.from[i][0]
+		h.Iov = &t.inIov[i]
+		h.SetIovlen(1)
+	}
+	for i := range batch {
+		h := &t.out[i].hdr
+		h.Iov = &t.outIov[i]
+		h.SetIovlen(1)
+	}
+	return t
+}
+
+// run serves until the eventfd is readable. What is in the socket by then is
+// answered first.
+func (t *udpThread) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer unix.Close(t.fd)
+	for {
+		n := t.receive()
+		if n <= 0 {
+			if !t.wait() {
+				for left := 64; left > 0; left-- {
+					if n = t.receive(); n <= 0 {
+						break
+					}
+					t.answer(n)
+				}
+				return
+			}
+			continue
+		}
+		t.answer(n)
+	}
+}
+
+// wait blocks until there is a packet to read; false: the thread is to end.
+func (t *udpThread) wait() bool {
+	fds := [2]unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLIN}, {Fd: int32(t.stop), Events: unix.POLLIN}}
+	_, _ = unix.Poll(fds[:], -1) // EINTR is as good as a packet
+	return fds[1].Revents == 0
+}
+
+// receive reads up to a batch, without waiting.
+//
+// It and send make the system call without telling the runtime: the calls
+// return at once, and the hand-over would cost more than they do.
+func (t *udpThread) receive() int {
+	for i := range t.dirty {
+		h := &t.in[i].hdr
+		h.Namelen = uint32(len(t.from[i]))
+		if t.wildcard {
+			h.Control = &t.control[i][0]
+			h.SetControllen(controlSize)
+		}
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(t.fd), uintptr(unsafe.Pointer(&t.in[0])), batch,
+		unix.MSG_DONTWAIT, 0, 0)
+	t.dirty = 0
+	if errno == 0 {
+		t.dirty = int(n)
+	}
+	return t.dirty
+}
+
+// answer answers n packets.
+func (t *udpThread) answer(n int) {
+	t.batches++
+	timed := t.batches%sampleEvery == 0
+	var start time.Time
+	if timed {
+		start = time.Now()
+	}
+	v := t.server.view.Load()
+	answers := 0
+	for i := range n {
+		in := &t.in[i]
+		buf := t.packets[i*bufSize : (i+1)*bufSize : (i+1)*bufSize]
+		length := t.r.respond(v, buf, int(in.len), &t.from[i])
+		if length == 0 {
+			continue
+		}
+		out := &t.out[answers].hdr
+		out.Name, out.Namelen = in.hdr.Name, in.hdr.Namelen
+		iov := &t.outIov[answers]
+		iov.Base = &buf[0]
+		iov.SetLen(length)
+		if t.wildcard {
+			out.Control = in.hdr.Control
+			out.SetControllen(leaveFrom(&t.control[i], int(in.hdr.Controllen)))
+		}
+		answers++
+	}
+	t.send(answers)
+	t.r.flush()
+	if timed {
+		t.r.counters.observe(time.Since(start), n)
+	}
+}
+
+// leaveFrom makes of the control message that came with a packet the one that
+// goes with its answer: it leaves from the address that was asked. The
+// interface is routing's choice, save for link-local addresses.
+func leaveFrom(c *[controlSize]byte, n int) int {
+	if n < unix.SizeofCmsghdr+12 {
+		return 0
+	}
+	data := c[unix.SizeofCmsghdr:]
+	if level := binary.NativeEndian.Uint32(c[8:]); level == unix.IPPROTO_IP {
+		clear(data[:4]) // in_pktinfo: interface, our address, destination
+	} else if data[0] != 0xfe || data[1]&0xc0 != 0x80 {
+		clear(data[16:20]) // in6_pktinfo: our address, interface
+	}
+	return n
+}
+
+// send sends the first n answers. A socket that is full is waited for, a little.
+func (t *udpThread) send(n int) {
+	for sent := 0; sent < n; {
+		done, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(t.fd), uintptr(unsafe.Pointer(&t.out[sent])),
+			uintptr(n-sent), unix.MSG_DONTWAIT, 0, 0)
+		if errno == unix.EAGAIN {
+			done, _, errno = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(t.fd), uintptr(unsafe.Pointer(&t.out[sent])),
+				uintptr(n-sent), 0, 0, 0)
+		}
+		switch {
+		case errno == unix.EINTR:
+		case errno != 0:
+			// The first one can't be sent: no route, refused by a filter.
+			t.r.counters.drops[dropSend].Add(1)
+			sent++
+		default:
+			sent += int(done)
+		}
+	}
+}

@@ -1,0 +1,340 @@
+package dnsserver
+
+import (
+	"slices"
+
+	"github.com/miekg/dns"
+
+	"github.com/scloudstack/pharos/policy"
+	"github.com/scloudstack/pharos/zones"
+)
+
+// view is everything that answers are made from, at one time. It is never
+// changed; what two views have in common they share.
+type view struct {
+	set     *settings
+	data    Data
+	zones   []*zoneAnswers // those of data, then the failed ones
+	index   zoneIndex
+	special *specials
+	steered []*steered // by number; see specials
+	groups  *classifier
+}
+
+// find returns the deepest zone that a name is in, or nil. A question for DS at
+// a zone's apex belongs to the parent zone (RFC 4035 §3.1.4.1).
+func (v *view) find(n *name, qtype uint16) *zoneAnswers {
+	z, _ := v.index.find(n, qtype)
+	return z
+}
+
+// zoneIndex finds zones by name: an open-addressed table like that of a zone.
+type zoneIndex struct {
+	slots  []uint64 // upper half of the hash; number plus one, or 0: free
+	zones  []*zoneAnswers
+	nested []bool // another zone lies below
+	depths [2]uint64
+	top    int // labels of the deepest zone's name
+}
+
+func (x *zoneIndex) build(zs []*zoneAnswers) {
+	x.zones = zs
+	x.nested = make([]bool, len(zs))
+	x.slots = make([]uint64, 2*len(zs)+1)
+	var n name
+	for i, z := range zs {
+		n.set(z.apex)
+		x.depths[n.labels/64] |= 1 << (n.labels % 64)
+		x.top = max(x.top, n.labels)
+		at := (n.hash[0] >> 32) * uint64(len(x.slots)) >> 32
+		for x.slots[at] != 0 {
+			if at++; at == uint64(len(x.slots)) {
+				at = 0
+			}
+		}
+		x.slots[at] = n.hash[0]&^0xFFFFFFFF | uint64(i+1)
+	}
+	for _, z := range zs {
+		n.set(z.apex)
+		for skip := 1; skip <= n.labels; skip++ {
+			if i, ok := x.get(&n, skip); ok {
+				x.nested[i] = true
+			}
+		}
+	}
+}
+
+func (x *zoneIndex) get(n *name, skip int) (i int, ok bool) {
+	h := n.hash[skip]
+	for at := (h >> 32) * uint64(len(x.slots)) >> 32; ; {
+		s := x.slots[at]
+		if s == 0 {
+			return 0, false
+		}
+		if s>>32 == h>>32 {
+			i := int(uint32(s)) - 1
+			if string(x.zones[i].apex) == string(n.suffix(skip)) {
+				return i, true
+			}
+		}
+		if at++; at == uint64(len(x.slots)) {
+			at = 0
+		}
+	}
+}
+
+// find returns the zone and whether another one lies below it.
+func (x *zoneIndex) find(n *name, qtype uint16) (z *zoneAnswers, nested bool) {
+	for skip := max(0, n.labels-x.top); skip <= n.labels; skip++ {
+		depth := n.labels - skip
+		if x.depths[depth/64]&(1<<(depth%64)) == 0 {
+			continue
+		}
+		i, ok := x.get(n, skip)
+		if !ok {
+			continue
+		}
+		if skip == 0 && qtype == dns.TypeDS {
+			z, nested = x.zones[i], x.nested[i]
+			continue
+		}
+		return x.zones[i], x.nested[i]
+	}
+	return z, nested
+}
+
+// specials are the names at which a zone alone does not know the answer:
+// steered ones, and aliases of them or of names in other zones. They stay the
+// same as long as the zones do; decisions only change what steered numbers mean.
+type specials struct {
+	slots   []uint64 // like zoneIndex
+	entries []special
+	names   []string // of the steered ones, canonical, by number
+}
+
+// special is one such name.
+type special struct {
+	wire []byte
+	zone *zoneAnswers // of the steered name; nil: composed each time
+	end  int          // its number
+
+	// For an alias, the CNAMEs that lead there, and the name in them that owns
+	// the addresses.
+	count  uint16
+	owner  uint16 // as a compression pointer
+	chain  []byte
+	absent answer // the same CNAMEs and the SOA record, for NODATA
+	ttlAt  int
+}
+
+func (x *specials) get(h uint64, wire []byte) *special {
+	if len(x.entries) == 0 {
+		return nil
+	}
+	for at := (h >> 32) * uint64(len(x.slots)) >> 32; ; {
+		s := x.slots[at]
+		if s == 0 {
+			return nil
+		}
+		if s>>32 == h>>32 {
+			if e := &x.entries[uint32(s)-1]; string(e.wire) == string(wire) {
+				return e
+			}
+		}
+		if at++; at == uint64(len(x.slots)) {
+			at = 0
+		}
+	}
+}
+
+// star returns the special that is the wildcard below a name's ancestor.
+func (x *specials) star(n *name, skip int) *special {
+	if len(x.entries) == 0 {
+		return nil
+	}
+	var buf [maxName + 2]byte
+	wire := append(append(buf[:0], 1, '*'), n.suffix(skip)...)
+	return x.get(wildcardHash(n.hash[skip]), wire)
+}
+
+// settle finds the specials of a view whose zones are known.
+func (v *view) settle() *specials {
+	x := &specials{}
+	var n name
+	var c composer
+	for _, z := range v.zones {
+		for _, wire := range z.steered {
+			n.set(wire)
+			if v.find(&n, dns.TypeA) != z {
+				continue // a deeper zone has the name
+			}
+			x.entries = append(x.entries, special{wire: wire, zone: z, end: len(x.names), owner: toQuestion})
+			x.names = append(x.names, zones.NameText(wire))
+		}
+	}
+	x.fill()
+	v.special = x
+	var aliases []special
+	for _, z := range v.zones {
+		for _, l := range z.loose {
+			if a, ok := v.settleAlias(&c, &n, z, l); ok {
+				aliases = append(aliases, a)
+			}
+		}
+	}
+	x.entries = append(x.entries, aliases...)
+	x.fill()
+	return x
+}
+
+func (x *specials) fill() {
+	x.slots = make([]uint64, 2*len(x.entries)+1)
+	var n name
+	for i := range x.entries {
+		n.set(x.entries[i].wire)
+		at := (n.hash[0] >> 32) * uint64(len(x.slots)) >> 32
+		for x.slots[at] != 0 {
+			if at++; at == uint64(len(x.slots)) {
+				at = 0
+			}
+		}
+		x.slots[at] = n.hash[0]&^0xFFFFFFFF | uint64(i+1)
+	}
+}
+
+// settleAlias follows a loose alias through all zones. ok is false where its
+// own zone was right already.
+func (v *view) settleAlias(c *composer, n *name, z *zoneAnswers, l loose) (s special, ok bool) {
+	if l.target != nil {
+		if n.set(l.target); v.find(n, dns.TypeA) == nil {
+			return s, false
+		}
+	}
+	n.set(l.name)
+	if v.find(n, dns.TypeA) != z {
+		return s, false // a deeper zone has the name
+	}
+	s.wire = l.name
+	o := c.compose(v, n, dns.TypeA, dns.ClassINET, maxMessage)
+	isStar := l.name[0] == 1 && l.name[1] == '*'
+	if o.end != endSteered || isStar {
+		return s, true
+	}
+	end := v.steeredAt(o)
+	if end == nil {
+		return s, true
+	}
+	owner, found := c.msg.find(o.at.bytes())
+	if !found {
+		return s, true
+	}
+	s.zone, s.end = end.zone, end.end
+	s.count, s.owner = c.msg.count[answerSection], 0xC000|owner
+	s.chain = slices.Clone(c.msg.buf[c.msg.start:])
+	s.ttlAt = len(s.chain) + 6
+	if len(end.zone.apex) == 1 {
+		s.ttlAt-- // the root is written, not pointed at
+	}
+	c.negative(end.zone, end.zone.negTTL)
+	s.absent = c.encode()
+	return s, true
+}
+
+// steeredAt returns the special that a composed chain ended at.
+func (v *view) steeredAt(o *outcome) *special {
+	if !o.result.Wildcard {
+		return v.special.get(o.at.hash[0], o.at.bytes())
+	}
+	var n name
+	n.set(o.result.Encloser)
+	return v.special.star(&n, 0)
+}
+
+// next makes the view after this one, compiling what is new. hits gives the
+// counters of a site; yield is called every so often.
+func (v *view) next(d Data, lanes int, hits func(policy.ServiceID, policy.SiteID) *siteHits, yield func()) *view {
+	w := &view{set: v.set, data: d}
+	if slices.Equal(d.Zones, v.data.Zones) && slices.Equal(d.Failed, v.data.Failed) && v.special != nil {
+		w.zones, w.index, w.special = v.zones, v.index, v.special
+	} else {
+		w.zones = v.compileZones(d, yield)
+		w.index.build(w.zones)
+		w.special = w.settle()
+	}
+	var answers map[string]*policy.Answer
+	var groups []policy.Group
+	if d.Revision != nil {
+		answers, groups = d.Revision.Answers, d.Revision.Groups
+	}
+	w.steered = v.compileAnswers(w.special, answers, lanes, hits)
+	if w.groups = v.groups; w.groups == nil || !sameGroups(groups, v.data.Revision) {
+		w.groups = newClassifier(groups)
+	}
+	return w
+}
+
+func (v *view) compileZones(d Data, yield func()) []*zoneAnswers {
+	old := make(map[*zones.Zone]*zoneAnswers, len(v.zones))
+	for _, z := range v.zones {
+		if z.zone != nil {
+			old[z.zone] = z
+		}
+	}
+	zs := make([]*zoneAnswers, 0, len(d.Zones)+len(d.Failed))
+	seen := make(map[string]bool, cap(zs))
+	for _, z := range d.Zones {
+		if seen[z.Name()] {
+			continue
+		}
+		seen[z.Name()] = true
+		c := old[z]
+		if c == nil {
+			c = compileZone(z, yield)
+		}
+		zs = append(zs, c)
+	}
+	for _, f := range d.Failed {
+		if apex, err := zones.NameToWire(f); err == nil && !seen[f] {
+			seen[f] = true
+			zs = append(zs, failedZone(apex))
+		}
+	}
+	return zs
+}
+
+// compileAnswers keeps the compiled form of each Answer that the view has
+// under the same name already.
+func (v *view) compileAnswers(x *specials, answers map[string]*policy.Answer, lanes int, hits func(policy.ServiceID, policy.SiteID) *siteHits) []*steered {
+	old := func(i int) *steered {
+		if i < len(v.steered) {
+			return v.steered[i]
+		}
+		return nil
+	}
+	if v.special != x {
+		was := make(map[*policy.Answer]*steered, len(v.steered))
+		for _, s := range v.steered {
+			was[s.from] = s
+		}
+		old = func(i int) *steered { return was[answers[x.names[i]]] }
+	}
+	all := make([]*steered, len(x.names))
+	for i, n := range x.names {
+		a := answers[n]
+		if s := old(i); s != nil && s.from == a {
+			all[i] = s
+		} else {
+			all[i] = compileSteered(a, lanes, hits)
+		}
+	}
+	return all
+}
+
+func sameGroups(groups []policy.Group, old *policy.Revision) bool {
+	if old == nil {
+		return len(groups) == 0
+	}
+	return slices.EqualFunc(groups, old.Groups, func(a, b policy.Group) bool {
+		return a.Site == b.Site && slices.Equal(a.Prefixes, b.Prefixes)
+	})
+}
