@@ -1,7 +1,11 @@
 package policy
 
 import (
+	"encoding/hex"
 	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -43,5 +47,165 @@ type WeightStatus struct {
 // Explain tells why a name answers what it answers. An unknown name is an
 // error that names the nearest known one.
 func (s *State) Explain(q Query, now time.Time) (Explanation, error) {
-	return Explanation{}, fmt.Errorf("no steered name %q", q.Name)
+	name := canonical(q.Name)
+	ref, ok := s.ix.nameOf[name]
+	if !ok {
+		return Explanation{}, unknown("steered name", name, s.names())
+	}
+	in := &s.ix.services[ref.svc]
+	a := s.svcs[ref.svc].answers[ref.name]
+	d := s.decisionFor(ref.svc, ref.name)
+	b, c := s.mainBound(s.orders, ref.svc), s.svcs[ref.svc].main
+	ex := Explanation{
+		Name: name, Service: in.ID, Now: now, Revision: s.rev.Number, Digest: hex.EncodeToString(s.rev.Digest[:]),
+		Fail: a.Fail, A: []string{}, AAAA: []string{}, TTL: a.TTL, Rule: d.rule, Steer: in.Steer,
+		Metro: b.metro, Epoch: b.stamp, Waiting: s.waiting(ref.svc), Suspects: s.suspects(),
+		Move: d.chain.move,
+	}
+	group := s.groupOf(q.Client)
+	if q.Client.IsValid() {
+		ex.Client = q.Client.String()
+	}
+	if group > 0 {
+		ex.Group = s.ix.groups[group-1].Site
+	}
+	ex.Answer = "SERVFAIL"
+	if !a.Fail {
+		choice := a.Choices[0]
+		if group < len(a.Choices) {
+			choice = a.Choices[group]
+		}
+		ex.Answer = s.choiceText(a, choice)
+		ex.A, ex.AAAA = addresses(choice)
+		ex.Weights = weights(choice)
+	}
+	ex.TTLWhy = s.ttlWhy(in, a, d)
+	if d.override != nil {
+		st := s.overrideStatus(d.override, now)
+		ex.Override = &st
+	}
+	if d.bound.override != nil {
+		b, c = d.bound, d.chain
+	}
+	ex.Candidates = s.endpointStatus(ref.svc, b, c)
+	ex.Steps = s.steps(ref, a, d, group)
+	return ex, nil
+}
+
+// groupOf is the group whose longest prefix holds a client: its index plus one, 0 for none.
+func (s *State) groupOf(client netip.Addr) int {
+	best, bits := 0, -1
+	client = client.Unmap()
+	for i, g := range s.ix.groups {
+		for _, p := range g.Prefixes {
+			if client.IsValid() && p.Contains(client) && p.Bits() > bits {
+				best, bits = i+1, p.Bits()
+			}
+		}
+	}
+	return best
+}
+
+func weights(c Choice) []WeightStatus {
+	list := c.A
+	if len(list) == 0 {
+		list = c.AAAA
+	}
+	var of uint32
+	for _, m := range list {
+		of += m.Weight
+	}
+	if of == 0 {
+		return nil
+	}
+	var out []WeightStatus
+	for _, m := range list {
+		out = append(out, WeightStatus{m.Site, m.Weight, of})
+	}
+	return out
+}
+
+func (s *State) ttlWhy(in *serviceInfo, a *Answer, d decision) string {
+	if why := s.pendingFor(d); why != "" && a.TTL == seconds(in.TTLFloor) && in.TTLFloor < in.TTL {
+		return "ttl_floor: " + why
+	}
+	if d.override != nil && d.override.TTL > 0 {
+		return "of override " + d.override.Key
+	}
+	return "as configured"
+}
+
+// steps is the reasoning in sentences, in the order of precedence.
+func (s *State) steps(ref nameRef, a *Answer, d decision, group int) []string {
+	in := &s.ix.services[ref.svc]
+	var list []string
+	say := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	if why := s.suspects(); why != "" {
+		say("This node suspects itself: %s. It moves nothing.", why)
+	}
+	for _, o := range s.orders.suspended {
+		say("%s %s is suspended: %s.", o.Kind, o.Key, o.suspended)
+	}
+	switch v := d.override; {
+	case v == nil:
+		say("No override reaches the name.")
+	case v.site < 0:
+		say("Override %s of %s (%s) pins the answer.", v.Key, v.Author, v.Reason)
+		return list
+	default:
+		say("Override %s of %s (%s) keeps the answer inside site %s.", v.Key, v.Author, v.Reason, v.Override.Site)
+	}
+	if d.override == nil {
+		say("The active metro of service %s is %s, %s.", in.ID, d.bound.metro, epochText(d.bound))
+	}
+	if d.chain.move == nil {
+		say("No endpoint may be answered.")
+		return list
+	}
+	m := d.chain.move
+	say("The newest move, number %d at %s, answers %s: %s.", m.Number, m.Start.UTC().Format(time.DateTime), in.setName(d.chain), m.Cause)
+	if strings.HasPrefix(d.rule, "all_down") {
+		say("That move says that none is up, so %s applies.", d.rule)
+	}
+	if d.fallback != "" {
+		say("%s.", strings.ToUpper(d.fallback[:1])+d.fallback[1:])
+	}
+	if !a.Fail {
+		say("%s", s.steerText(in, a, group))
+	}
+	for _, w := range s.waiting(ref.svc) {
+		until := ""
+		if !w.Until.IsZero() {
+			until = " until " + w.Until.UTC().Format(time.DateTime)
+		}
+		say("%s (%s) is up and waits%s: %s.", w.Endpoint, w.Site, until, w.Why)
+	}
+	return list
+}
+
+func epochText(b bound) string {
+	if b.stamp == (Stamp{}) {
+		return "as configured"
+	}
+	return "by a person's word of " + b.stamp.Time().Format(time.DateTime)
+}
+
+func (s *State) steerText(in *serviceInfo, a *Answer, group int) string {
+	switch in.Steer {
+	case ActiveActive:
+		return "Active-active: every endpoint of the set, rotating."
+	case Weighted:
+		return "Weighted: one endpoint of the set an answer, by weight."
+	case Nearest:
+		if group == 0 {
+			return "Nearest: the client is in no site's networks, so the first site of the set by order."
+		}
+		site := s.ix.groups[group-1].Site
+		choice := a.Choices[min(group, len(a.Choices)-1)]
+		if slices.ContainsFunc(slices.Concat(choice.A, choice.AAAA), func(m Member) bool { return m.Site == site }) {
+			return fmt.Sprintf("Nearest: the client is in the networks of site %s, which is in the set.", site)
+		}
+		return fmt.Sprintf("Nearest: the client is in the networks of site %s, which is not in the set, so the first by order.", site)
+	}
+	return "Failover: the first site of the set by order."
 }

@@ -1,58 +1,279 @@
 package policy
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// defaultRejoinAfter bounds the age of stored health where the configuration does not.
+const defaultRejoinAfter = 10 * time.Minute
 
 // State is one node's whole decision state. It belongs to one goroutine.
 type State struct {
-	cfg *Config
-	rev *Revision
+	ix      *index
+	targets []target
+	paths   []path // by site
+	entries map[EntryKey]Entry
+	orders  *orders // what the entries say; replaced, never changed
+	svcs    []service
+	due     []time.Time // by service: when time alone may change it; zero: never
+	raised  map[string]raised
+	globals []alarm // raised, of no single service
+	rev     *Revision
+	sum     [32]byte // of all answers, for the digest
+	clock   Stamp
+	now     time.Time
+
+	succeeding int       // targets whose last result is a success
+	unheard    int       // targets probed here that no result came from yet
+	suspect    time.Time // since when the node suspects itself; zero: it does not
+}
+
+// service is what is held of one service between steps.
+type service struct {
+	main    chain
+	inside  map[Stamp]chain // by the stamp of the site override that bounds it
+	answers []*Answer       // by name
+	ttls    []uint32        // with nothing pending
+	digests [][32]byte
+	alarms  []alarm
+}
+
+// chain is the newest move of a service in one epoch, or inside one site override.
+type chain struct {
+	move *Move // nil: none yet
+}
+
+// turn is one step under way.
+type turn struct {
+	*State
+	fx           Effects
+	touched      []bool
+	list         []int // touched services
+	ordersMoved  bool
+	sitesTouched bool
+	changed      []string // names whose answer changed
+	gone         []string
 }
 
 // Start makes a State from the configuration and what was found on disk, and
 // decides for the first time: Effects.Revision is always set.
 func Start(cfg *Config, stored Stored, now time.Time) (*State, Effects) {
-	s := &State{cfg: cfg, rev: IfAllUp(cfg)}
-	return s, Effects{Revision: s.rev}
+	s := &State{entries: map[EntryKey]Entry{}, raised: map[string]raised{}, now: now}
+	s.adopt(newIndex(cfg))
+	t := s.begin(now)
+	for _, e := range stored.Entries {
+		s.see(e.Stamp, now)
+		t.merge(e)
+	}
+	s.startHealth(stored, now)
+	s.startAlarms()
+	s.startChains()
+	t.ordersMoved = true
+	t.touchAll()
+	return s, t.finish(true)
 }
 
-// Step takes one event in and decides. now never goes back between calls that matter: a
-// clock that does is treated as standing still.
+// Step takes one event in and decides. A clock that goes back is
+// treated as standing still.
 func Step(s *State, e Event, now time.Time) Effects {
-	return Effects{}
+	t := s.begin(now)
+	force := false
+	switch e := e.(type) {
+	case Observed:
+		t.observe(e)
+	case Ordered:
+		t.order(e)
+	case Reconfigured:
+		t.reconfigure(e.Config)
+		force = true
+	case Tick:
+	}
+	return t.finish(force)
 }
 
 // Revision is the newest revision.
 func (s *State) Revision() *Revision { return s.rev }
 
-// Judge is the dry run of an order: what it would change, and whether a rule
-// refuses it (a *Refusal) or it makes no sense (any other error, for the person who
-// gave it). Nothing is changed; Preview.Entries are what to store, and then
-// to tell with Step(Ordered(...)).
-func (s *State) Judge(o Order, now time.Time) (Preview, error) {
-	return Preview{}, nil
+// adopt lays an index under an empty state.
+func (s *State) adopt(ix *index) {
+	s.ix = ix
+	s.targets = make([]target, len(ix.targets))
+	s.paths = make([]path, len(ix.sites))
+	s.svcs = make([]service, len(ix.services))
+	s.due = make([]time.Time, len(ix.services))
+	s.unheard = 0
+	for _, here := range ix.here {
+		if here {
+			s.unheard++
+		}
+	}
+	for i := range s.svcs {
+		s.svcs[i].inside = map[Stamp]chain{}
+		s.svcs[i].answers = make([]*Answer, len(ix.services[i].Names))
+		s.svcs[i].ttls = make([]uint32, len(ix.services[i].Names))
+		s.svcs[i].digests = make([][32]byte, len(ix.services[i].Names))
+	}
 }
 
-// Reconsider is the dry run of a reload: the names whose answers another
-// configuration would change, with those that come and go.
-func (s *State) Reconsider(cfg *Config, now time.Time) []PreviewName {
-	return nil
+// fork copies the state, so that a dry run can go on with the copy.
+func (s *State) fork() *State {
+	f := *s
+	f.targets = slices.Clone(s.targets)
+	f.paths = slices.Clone(s.paths)
+	f.entries = maps.Clone(s.entries)
+	f.svcs = slices.Clone(s.svcs)
+	for i := range f.svcs {
+		f.svcs[i].inside = maps.Clone(s.svcs[i].inside)
+		f.svcs[i].answers = slices.Clone(s.svcs[i].answers)
+		f.svcs[i].ttls = slices.Clone(s.svcs[i].ttls)
+		f.svcs[i].digests = slices.Clone(s.svcs[i].digests)
+	}
+	f.due = slices.Clone(s.due)
+	f.raised = maps.Clone(s.raised)
+	return &f
 }
 
-// IfAllUp is what each name would answer if everything were up and no order
-// were given.
-func IfAllUp(cfg *Config) *Revision {
-	return &Revision{Answers: map[string]*Answer{}}
+func (s *State) begin(now time.Time) *turn {
+	if now.After(s.now) {
+		s.now = now
+	}
+	return &turn{State: s, touched: make([]bool, len(s.svcs))}
 }
 
-// AnswerChange is one name whose answer differs between two revisions.
-type AnswerChange struct {
-	Name   string
-	Before *Answer // nil: the name is new
-	After  *Answer // nil: the name is gone
+// touch marks services as resting on something that changed.
+func (t *turn) touch(svcs ...int) {
+	for _, i := range svcs {
+		if !t.touched[i] {
+			t.touched[i] = true
+			t.list = append(t.list, i)
+		}
+	}
 }
 
-// Changes lists the names whose answers differ from those of prev, by name.
-// It compares pointers, and where prev is the revision before, only what changed.
-func (r *Revision) Changes(prev *Revision) []AnswerChange {
-	return nil
+func (t *turn) touchAll() {
+	for i := range t.svcs {
+		t.touch(i)
+	}
+}
+
+// finish decides everything that was touched or has come due.
+func (t *turn) finish(force bool) Effects {
+	if !t.orders.next().IsZero() && !t.orders.next().After(t.now) {
+		t.ordersMoved = true
+		t.touchAll()
+	}
+	for i, at := range t.due {
+		if !at.IsZero() && !at.After(t.now) {
+			t.touch(i)
+		}
+	}
+	if t.ordersMoved {
+		t.orders = t.readOrders()
+	}
+	t.evaluateTouched()
+	for t.fallExpired() {
+		t.orders = t.readOrders()
+		t.evaluateTouched()
+	}
+	if t.ordersMoved || t.sitesTouched || force || slices.ContainsFunc(t.orders.overrides, func(v *override) bool { return v.over(t.now) }) {
+		t.alarmGlobals()
+	}
+	if force {
+		t.clearStale()
+	}
+	t.publish(force)
+	t.fx.Wake = t.wake()
+	return t.fx
+}
+
+// evaluateTouched decides the touched services, in the order of the configuration.
+func (t *turn) evaluateTouched() {
+	slices.Sort(t.list)
+	for _, i := range t.list {
+		t.touched[i] = false
+		t.evaluate(i)
+	}
+	t.list = t.list[:0]
+}
+
+// wake is when time alone may change something next.
+func (t *turn) wake() time.Time {
+	next := t.orders.next()
+	for _, at := range t.due {
+		next = sooner(next, at)
+	}
+	return next
+}
+
+// sooner is the earlier of two times, of which a zero one means never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func (t *turn) change(subject, before, after, why string) {
+	t.fx.Changes = append(t.fx.Changes, Change{Subject: subject, Before: before, After: after, Why: why})
+}
+
+// reconfigure lays a new configuration under the state. Health of targets that
+// stay is kept, and so are the moves of services that stay.
+func (t *turn) reconfigure(cfg *Config) {
+	s, oldIx, oldTargets, oldPaths, oldSvcs := t.State, t.ix, t.targets, t.paths, t.svcs
+	s.adopt(newIndex(cfg))
+	s.succeeding = 0
+	for id, i := range s.ix.targetOf {
+		old, ok := oldIx.targetOf[id]
+		if !ok {
+			continue
+		}
+		s.targets[i] = oldTargets[old]
+		if s.targets[i].heard && s.ix.here[i] {
+			s.unheard--
+		}
+		if s.targets[i].heard && s.targets[i].last == Success {
+			s.succeeding++
+		}
+	}
+	for id, i := range s.ix.siteOf {
+		if old, ok := oldIx.siteOf[id]; ok {
+			s.paths[i] = oldPaths[old]
+		}
+	}
+	for i := range s.svcs {
+		old, ok := oldIx.svcOf[s.ix.services[i].ID]
+		if !ok {
+			continue
+		}
+		s.svcs[i].alarms = oldSvcs[old].alarms
+	}
+	for i := range oldSvcs {
+		t.keepAnswers(oldIx, i, oldSvcs[i])
+	}
+	s.startChains()
+	t.touched, t.list = make([]bool, len(s.svcs)), nil
+	t.ordersMoved = true
+	t.touchAll()
+	t.suspectSelf()
+}
+
+// keepAnswers hands the answers of a service's names on, so that those that do
+// not change stay the same pointers, and forgets names that are no more.
+func (t *turn) keepAnswers(oldIx *index, i int, old service) {
+	for n, name := range oldIx.services[i].Names {
+		ref, ok := t.ix.nameOf[name]
+		if !ok {
+			t.gone = append(t.gone, name)
+			if old.answers[n] != nil {
+				t.sum = xor(t.sum, old.digests[n])
+			}
+			continue
+		}
+		t.svcs[ref.svc].answers[ref.name] = old.answers[n]
+		t.svcs[ref.svc].ttls[ref.name] = old.ttls[n]
+		t.svcs[ref.svc].digests[ref.name] = old.digests[n]
+	}
 }

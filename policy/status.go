@@ -161,8 +161,3 @@ type SuspendedStatus struct {
 	Why    string `json:"why"`
 	Way    string `json:"way"` // how to end the suspension
 }
-
-// Status tells everything that is held true at now.
-func (s *State) Status(now time.Time) Status {
-	return Status{Now: now, Cluster: s.cfg.Cluster, Node: s.cfg.Self}
-}

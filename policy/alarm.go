@@ -1,0 +1,239 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// alarm is a cause that is there now, with what to say of it.
+type alarm struct {
+	cause, text, way string
+}
+
+// raised is an alarm that is an entry.
+type raised struct {
+	Alarm
+	stamp Stamp
+}
+
+// startAlarms takes over the alarms that were raised when the node stopped.
+func (s *State) startAlarms() {
+	for key, e := range s.entries {
+		if key.Kind != KindAlarm || e.Deleted {
+			continue
+		}
+		if a, ok := decode[Alarm](e); ok {
+			s.raised[key.Key] = raised{a, e.Stamp}
+		}
+	}
+}
+
+// clearStale clears alarms from before the start whose cause is gone.
+func (t *turn) clearStale() {
+	there := map[string]bool{}
+	for _, a := range t.globals {
+		there[a.cause] = true
+	}
+	for i := range t.svcs {
+		for _, a := range t.svcs[i].alarms {
+			there[a.cause] = true
+		}
+	}
+	for _, cause := range slices.Sorted(maps.Keys(t.raised)) {
+		if !there[cause] {
+			t.clear(cause)
+		}
+	}
+}
+
+// raise writes the alarms that came and clears those that went, between two lists of one source.
+func (t *turn) raise(old, now []alarm) {
+	for _, a := range now {
+		r, ok := t.raised[a.cause]
+		if ok && r.Text == a.text && r.Way == a.way {
+			continue
+		}
+		if !ok {
+			r.Since = t.now
+			t.change("alarm "+a.cause, "clear", "raised", a.text)
+		}
+		r.Text, r.Way = a.text, a.way
+		r.stamp = t.write(KindAlarm, a.cause, r.Alarm, false).Stamp
+		t.raised[a.cause] = r
+	}
+	for _, a := range old {
+		if !slices.ContainsFunc(now, func(b alarm) bool { return a.cause == b.cause }) {
+			t.clear(a.cause)
+		}
+	}
+}
+
+func (t *turn) clear(cause string) {
+	if _, ok := t.raised[cause]; !ok {
+		return
+	}
+	delete(t.raised, cause)
+	t.write(KindAlarm, cause, nil, true)
+	t.change("alarm "+cause, "raised", "clear", "its cause is gone")
+}
+
+// acked is the acknowledgement of an alarm, if it was given since the alarm was raised.
+func (s *State) acked(cause string) (Entry, bool) {
+	r, ok := s.raised[cause]
+	e, given := s.entries[EntryKey{KindAck, cause}]
+	return e, ok && given && !e.Deleted && !e.Stamp.Time().Before(r.Since.Truncate(time.Millisecond))
+}
+
+// serviceAlarms are the alarms of a service inside one bound.
+func (s *State) serviceAlarms(svc int, d decision, views []view) []alarm {
+	in := &s.ix.services[svc]
+	at, where := string(in.ID), ""
+	if d.bound.override != nil {
+		at += "/" + d.bound.override.Key
+		where = fmt.Sprintf(" inside override %s (site %s)", d.bound.override.Key, d.bound.override.Override.Site)
+	}
+	var list []alarm
+	switch {
+	case d.rule == "no endpoint":
+		list = append(list, alarm{"no-endpoint/" + at, fmt.Sprintf("%s%s has no endpoint that may be answered; SERVFAIL", in.ID, where), s.wayOut(in, d)})
+	case d.fallback != "":
+		list = append(list, alarm{"no-candidate/" + at, fmt.Sprintf("%s%s: %s", in.ID, where, d.fallback), s.wayBack(in, d)})
+	}
+	if d.chain.move != nil && d.chain.move.NoneUp {
+		list = append(list, alarm{
+			"all-down/" + at,
+			fmt.Sprintf("%s%s: none of its endpoints is up; all_down is %s", in.ID, where, in.AllDown), s.wayOut(in, d),
+		})
+	}
+	for _, site := range in.waitingByHand(views) {
+		list = append(list, alarm{
+			"return/" + at + "/" + string(site),
+			fmt.Sprintf("%s%s: %s is up again and waits for a person", in.ID, where, site),
+			fmt.Sprintf("pharos return %s --to %s --reason ...", in.ID, site),
+		})
+	}
+	return list
+}
+
+// waitingByHand lists the sites whose endpoints only a person lets back.
+func (in *serviceInfo) waitingByHand(views []view) []SiteID {
+	var list []SiteID
+	for e := range views {
+		v := &views[e]
+		site := in.eps[e].At[0].Site
+		if v.eligible && !v.inSet && v.health == Up && v.byHand && v.wanted && !slices.Contains(list, site) {
+			list = append(list, site)
+		}
+	}
+	return list
+}
+
+// wayOut is the command that puts a service onto a site outside its bound, if it has one.
+func (s *State) wayOut(in *serviceInfo, d decision) string {
+	if d.bound.override != nil {
+		return clearCommand(KindOverride, d.bound.override.Key)
+	}
+	for e := range in.eps {
+		for _, at := range in.eps[e].at {
+			site := s.ix.sites[at.site]
+			if !d.bound.takes(s.ix, at.site) && site.Role != Witness && s.orders.offReason(in, &in.eps[e], site.ID) == "" {
+				return fmt.Sprintf("pharos override set --service %s --site %s --reason ...", in.ID, site.ID)
+			}
+		}
+	}
+	return "pharos explain " + in.Names[0]
+}
+
+// wayBack is the command that ends the newest drain of a service's endpoints.
+func (s *State) wayBack(in *serviceInfo, d decision) string {
+	for _, dr := range slices.Backward(s.orders.drains) {
+		a := span{kind: KindDrain, key: dr.Key}
+		for e := range in.eps {
+			for _, at := range in.eps[e].At {
+				if dr.suspended == "" && a.covers(in, &in.eps[e], at.Site) {
+					return clearCommand(KindDrain, dr.Key)
+				}
+			}
+		}
+	}
+	return s.wayOut(in, d)
+}
+
+// clearCommand is the command that ends an order.
+func clearCommand(kind Kind, key string) string {
+	scope, rest, _ := strings.Cut(key, "/")
+	switch {
+	case kind == KindDrain:
+		return "pharos undrain " + key
+	case kind == KindSiteLost:
+		return "pharos site readmit " + key
+	case scope == "name":
+		return "pharos override clear " + rest
+	case scope == "service":
+		return "pharos override clear --service " + rest
+	}
+	return "pharos override clear --all"
+}
+
+// alarmGlobals brings up to date the alarms that are of no single service.
+func (t *turn) alarmGlobals() {
+	var now []alarm
+	if !t.suspect.IsZero() {
+		now = append(now, alarm{
+			"blind/" + string(t.ix.cfg.Self),
+			"none of this node's probes succeeds: it suspects itself, holds every target unknown and moves nothing",
+			"pharos status   and look at this node's own network",
+		})
+	}
+	for i, site := range t.ix.sites {
+		if health, _ := t.siteHealth(i); health == Down {
+			now = append(now, alarm{
+				"site-down/" + string(site.ID), fmt.Sprintf("site %s is down: %s", site.ID, t.failedRequirements(i)), "pharos status",
+			})
+		}
+	}
+	for _, v := range t.orders.overrides {
+		now = append(now, t.overrideAlarms(v)...)
+	}
+	for _, o := range t.orders.suspended {
+		now = append(now, alarm{
+			"suspended/" + string(o.Kind) + "/" + o.Key,
+			fmt.Sprintf("%s %s by %s is suspended: %s", o.Kind, o.Key, o.Author, o.suspended), o.way,
+		})
+	}
+	t.raise(t.globals, now)
+	t.globals = now
+}
+
+func (s *State) failedRequirements(site int) string {
+	var parts []string
+	for _, r := range s.ix.sites[site].Requires {
+		if i, ok := s.ix.targetOf[r.Target]; ok && s.targets[i].state == Down {
+			parts = append(parts, r.Name+" is down")
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// overrideAlarms warns of an expiry that is near, and of one that was not followed.
+func (t *turn) overrideAlarms(v *override) []alarm {
+	if v.Expires.IsZero() || v.suspended != "" || t.now.Before(v.warnAt()) {
+		return nil
+	}
+	clear := clearCommand(v.Kind, v.Key)
+	if t.now.Before(v.Expires) {
+		return []alarm{{
+			"override-expires/" + v.Key,
+			fmt.Sprintf("the override %s of %s expires at %s", v.Key, v.Author, v.Expires.UTC().Format(time.DateTime)),
+			clear + "   or set it again to prolong it",
+		}}
+	}
+	return []alarm{{
+		"override-stays/" + v.Key,
+		fmt.Sprintf("the override %s of %s expired at %s and stays: %s", v.Key, v.Author, v.Expires.UTC().Format(time.DateTime), t.holdsUp(v)),
+		clear + "   or set it again to prolong it",
+	}}
+}

@@ -1,0 +1,171 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+)
+
+// evaluate decides one service anew: its moves, what each of its names answers, its
+// alarms, and when time alone may change any of it.
+func (t *turn) evaluate(svc int) {
+	sv := &t.svcs[svc]
+	b := t.mainBound(t.orders, svc)
+	main := sv.main
+	if main.move != nil && main.move.Epoch != b.stamp {
+		t.drop(EntryKey{KindMove, moveKey(main.move)}) // of an epoch that is over
+		main = chain{}
+	}
+	main, views := t.advance(svc, b, main)
+	sv.main = main
+	d := t.resolve(svc, b, main, views)
+	d.pending = t.pendingWhy(svc, d)
+	t.due[svc] = t.dueIn(svc, main, views)
+	alarms := t.serviceAlarms(svc, d, views)
+	inside := map[*override]decision{}
+	chains := map[Stamp]chain{}
+	mainChoices := t.choices(&t.ix.services[svc], d)
+	for n := range sv.answers {
+		nd := d
+		v := t.overrideFor(svc, n, nil)
+		switch {
+		case v == nil:
+		case v.site < 0:
+			nd = decision{override: v, chain: main, rule: "pin", by: d.by}
+		default:
+			in, ok := inside[v]
+			if !ok {
+				in, alarms = t.evaluateInside(svc, v, chains, alarms)
+				inside[v] = in
+			}
+			nd = in
+		}
+		a, full := t.answer(svc, n, nd, mainChoices)
+		t.setAnswer(sv, n, a, full)
+	}
+	for stamp, c := range sv.inside {
+		if _, ok := chains[stamp]; !ok && !t.orders.holdsOverride(stamp) {
+			t.drop(EntryKey{KindMove, moveKey(c.move)})
+		} else if !ok {
+			chains[stamp] = c
+		}
+	}
+	sv.inside = chains
+	t.raise(sv.alarms, alarms)
+	sv.alarms = alarms
+}
+
+// evaluateInside decides a service inside a site override.
+func (t *turn) evaluateInside(svc int, v *override, chains map[Stamp]chain, alarms []alarm) (decision, []alarm) {
+	b := bound{override: v}
+	c, views := t.advance(svc, b, t.svcs[svc].inside[v.Stamp])
+	if c.move != nil {
+		chains[v.Stamp] = c
+	}
+	d := t.resolve(svc, b, c, views)
+	d.pending = t.pendingWhy(svc, d)
+	t.due[svc] = sooner(t.due[svc], t.dueIn(svc, c, views))
+	return d, append(alarms, t.serviceAlarms(svc, d, views)...)
+}
+
+// holdsOverride says whether an override is there, in force or suspended.
+func (o *orders) holdsOverride(stamp Stamp) bool {
+	for _, v := range o.overrides {
+		if v.Stamp == stamp {
+			return true
+		}
+	}
+	return false
+}
+
+// dueIn is when time alone may change what is answered: a hold or a step of a ramp ends.
+func (t *turn) dueIn(svc int, c chain, views []view) time.Time {
+	in := &t.ix.services[svc]
+	var due time.Time
+	for e := range views {
+		v := &views[e]
+		if v.eligible && !v.inSet && v.wanted && v.until.After(t.now) {
+			due = sooner(due, v.until)
+		}
+		if m := c.mark(in.eps[e].ID); m.Ramp && v.inSet {
+			due = sooner(due, t.nextStep(in, m))
+		}
+	}
+	return due
+}
+
+func (t *turn) setAnswer(sv *service, n int, a *Answer, full uint32) {
+	if old := sv.answers[n]; old != nil {
+		if sv.ttls[n] == full && equalAnswers(old, a) {
+			return
+		}
+		t.sum = xor(t.sum, sv.digests[n])
+	}
+	sv.answers[n], sv.ttls[n], sv.digests[n] = a, full, digestAnswer(a, full)
+	t.sum = xor(t.sum, sv.digests[n])
+	t.changed = append(t.changed, a.Name)
+}
+
+// pendingWhy says what may soon change what is decided inside a bound, or "".
+// While there is such a thing the TTL is ttl_floor.
+func (s *State) pendingWhy(svc int, d decision) string {
+	if d.chain.move == nil {
+		return ""
+	}
+	in := &s.ix.services[svc]
+	for e := range d.views {
+		if why := s.pendingEndpoint(in, e, d); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// pendingEndpoint says how one endpoint may soon change a decision: an answered one
+// may be found down or rises by a ramp, another may be found up or end its hold.
+func (s *State) pendingEndpoint(in *serviceInfo, e int, d decision) string {
+	v := &d.views[e]
+	switch {
+	case !v.eligible:
+		return ""
+	case v.inSet && s.percent(in, d.chain.mark(in.eps[e].ID)) < 100:
+		return in.endpointName(e) + " comes back by a ramp"
+	case v.inSet && v.health != Down && !d.chain.move.NoneUp:
+		return s.counting(in, e, func(t *target) bool { return t.fails > 0 && t.state != Down })
+	case !v.inSet && !in.wanted(e, d.views):
+		return ""
+	case v.wanted && !v.until.IsZero():
+		return in.endpointName(e) + " comes back after a " + v.why
+	}
+	return s.counting(in, e, func(t *target) bool { return t.oks > 0 })
+}
+
+// expiryNear says that an override's time is about to end, or "".
+func (s *State) expiryNear(v *override) string {
+	if v == nil || v.Expires.IsZero() || s.now.Before(v.warnAt()) {
+		return ""
+	}
+	return "the expiry of override " + v.Key + " is near"
+}
+
+// counting names a target of an endpoint, or of its site, whose results are being counted.
+func (s *State) counting(in *serviceInfo, e int, f func(*target) bool) string {
+	for _, at := range in.eps[e].at {
+		for _, list := range [][]int{at.targets, s.ix.required[at.site]} {
+			for _, i := range list {
+				if i >= 0 && f(&s.targets[i]) {
+					return fmt.Sprintf("%s is %s", s.ix.targets[i].Label, s.targetDetail(i))
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// targetDetail is a target's state in words.
+func (s *State) targetDetail(i int) string {
+	fall := 0
+	if n, ok := s.ix.siteOf[s.ix.targets[i].Site]; ok {
+		fall = s.paths[n].fall()
+	}
+	return s.targets[i].detail(s.ix.targets[i], fall)
+}

@@ -1,0 +1,156 @@
+package policy
+
+import "time"
+
+// atHealth is the health of an endpoint as it stands in one of its sites: down when
+// the site is or one of its targets is, up when all are.
+func (s *State) atHealth(at atInfo) (HealthState, time.Time) {
+	health, since := Up, time.Time{}
+	if state, when := s.siteHealth(at.site); state == Down {
+		return Down, when
+	} else if state == Up {
+		since = when
+	}
+	for _, i := range at.targets {
+		if i < 0 {
+			health = worse(health, Unknown)
+			continue
+		}
+		t := &s.targets[i]
+		if w := worse(health, t.state); w != health {
+			health, since = w, t.since
+		} else if t.state == health && t.since.After(since) {
+			since = t.since
+		}
+	}
+	return health, since
+}
+
+// worse orders down before unknown before up.
+func worse(a, b HealthState) HealthState {
+	rank := [...]int{Unknown: 1, Up: 2, Down: 0}
+	if rank[b] < rank[a] {
+		return b
+	}
+	return a
+}
+
+// siteHealth is a site's word against itself: down when one requirement is down,
+// up when all are up, unknown where it has none or they are not known here.
+func (s *State) siteHealth(site int) (HealthState, time.Time) {
+	required := s.ix.required[site]
+	if len(required) == 0 {
+		return Unknown, time.Time{}
+	}
+	health, since := Up, time.Time{}
+	for _, i := range required {
+		t := &s.targets[i]
+		if w := worse(health, t.state); w != health {
+			health, since = w, t.since
+		} else if t.state == health && t.since.After(since) {
+			since = t.since
+		}
+	}
+	return health, since
+}
+
+// observe counts results in and marks what rests on a state that changed.
+func (t *turn) observe(list []Observation) {
+	for _, o := range list {
+		i, ok := t.ix.targetOf[o.Target]
+		if !ok {
+			continue // of a configuration that is no more
+		}
+		t.observeOne(i, o)
+	}
+}
+
+func (t *turn) observeOne(i int, o Observation) {
+	tg, cfg := &t.targets[i], t.ix.targets[i]
+	if o.At.IsZero() || o.At.After(t.now) {
+		o.At = t.now
+	}
+	if tg.heard && tg.last == Success {
+		t.succeeding--
+	}
+	if o.Outcome == Success {
+		t.succeeding++
+	}
+	if !tg.heard && t.ix.here[i] {
+		t.unheard--
+	}
+	var p *path
+	if n, ok := t.ix.siteOf[cfg.Site]; ok {
+		p = &t.paths[n]
+	}
+	before, wasChanging := tg.state, tg.changing()
+	tg.note(p, o.Outcome)
+	fall := 0
+	if p != nil && o.Outcome != Success {
+		fall = p.fall()
+	}
+	tg.take(o, cfg, fall, t.succeeding == 0)
+	t.suspectSelf()
+	if !t.suspect.IsZero() { // what is seen while blind is no evidence
+		tg.fails, tg.refusals = 0, 0
+	}
+	if tg.state != before {
+		t.healthChanged(i, before)
+	} else if tg.changing() != wasChanging {
+		t.touch(t.ix.byTarget[i]...)
+	}
+}
+
+func (t *turn) healthChanged(i int, before HealthState) {
+	tg := &t.targets[i]
+	t.fx.Health = append(t.fx.Health, HealthEntry{
+		Target: t.ix.targets[i].ID, State: tg.state, Since: tg.since, Seen: tg.seen, Reason: tg.reason,
+	})
+	t.change("target "+t.ix.targets[i].Label, before.String(), tg.state.String(), tg.reason)
+	t.touch(t.ix.byTarget[i]...)
+	t.sitesTouched = t.sitesTouched || t.ix.isRequired[i]
+}
+
+// suspectSelf forgets every state when nothing that this node probes succeeds, and
+// stops suspecting with the first success. While not every target was heard
+// after a start it only keeps from finding targets down.
+func (t *turn) suspectSelf() {
+	blind := t.succeeding == 0 && t.unheard == 0
+	if blind == !t.suspect.IsZero() {
+		return
+	}
+	if !blind {
+		t.suspect = time.Time{}
+		t.sitesTouched = true
+		t.change("node "+string(t.ix.cfg.Self), "suspects itself", "trusts itself", "a probe succeeds")
+		return
+	}
+	t.suspect = t.now
+	t.change("node "+string(t.ix.cfg.Self), "trusts itself", "suspects itself", "none of its probes succeeds")
+	for i := range t.targets {
+		t.targets[i].forget(t.now)
+	}
+	t.touchAll()
+	t.sitesTouched = true
+}
+
+// startHealth takes over what was kept on disk, unless too long ago.
+func (s *State) startHealth(stored Stored, now time.Time) {
+	keep := s.ix.cfg.RejoinAfter
+	if keep <= 0 {
+		keep = defaultRejoinAfter
+	}
+	for _, h := range stored.Health {
+		i, ok := s.ix.targetOf[h.Target]
+		if !ok {
+			continue
+		}
+		last := h.Seen
+		if stored.Stamped.After(last) {
+			last = stored.Stamped
+		}
+		if age := now.Sub(last); age >= 0 && age <= keep {
+			s.targets[i] = restore(h)
+		}
+	}
+}

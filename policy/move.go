@@ -1,0 +1,267 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// mark is what the newest move remembers of an endpoint.
+func (c chain) mark(id EndpointID) Mark {
+	if c.move != nil {
+		for _, m := range c.move.Marks {
+			if m.Endpoint == id {
+				return m
+			}
+		}
+	}
+	return Mark{Endpoint: id}
+}
+
+// advance makes the next move of a chain where the choice differs from its newest.
+func (t *turn) advance(svc int, b bound, c chain) (chain, []view) {
+	in := &t.ix.services[svc]
+	views := t.look(svc, b, c)
+	ch := t.choose(svc, c, views)
+	marks := t.marks(in, b, c, views, ch)
+	if c.move != nil && !t.differs(in, c, ch, marks) {
+		return c, views
+	}
+	set := in.ids(ch.set)
+	if len(set) == 0 {
+		return c, views
+	}
+	next := Move{
+		Service: in.ID, Epoch: b.stamp, Number: 1, Set: set, NoneUp: ch.noneUp,
+		Cause: t.cause(in, c, views, ch, marks), Start: t.now, Marks: marks,
+	}
+	if b.override != nil {
+		next.Epoch, next.Override = Stamp{}, b.override.Stamp
+	}
+	for _, m := range marks {
+		next.Ramp = next.Ramp || m.Ramp
+	}
+	if c.move != nil {
+		next.Number = c.move.Number + 1
+		t.drop(EntryKey{KindMove, moveKey(c.move)})
+	}
+	t.write(KindMove, moveKey(&next), next, false)
+	t.change(moveSubject(in, b), in.setName(c), in.setName(chain{&next}), next.Cause)
+	c = chain{&next}
+	return c, t.look(svc, b, c)
+}
+
+func moveSubject(in *serviceInfo, b bound) string {
+	if b.override != nil {
+		return "service " + string(in.ID) + " inside override " + b.override.Key
+	}
+	return "service " + string(in.ID)
+}
+
+// differs says whether a choice asks for a new move. What marks forget by time alone does not.
+func (t *turn) differs(in *serviceInfo, c chain, ch choice, marks []Mark) bool {
+	if ch.noneUp != c.move.NoneUp || !slices.Equal(in.known(c.move.Set), in.ids(ch.set)) {
+		return true
+	}
+	for _, m := range marks {
+		if m.Percent != c.mark(m.Endpoint).Percent {
+			return true
+		}
+	}
+	return false
+}
+
+func (in *serviceInfo) ids(set []bool) []EndpointID {
+	var ids []EndpointID
+	for e, ok := range set {
+		if ok {
+			ids = append(ids, in.eps[e].ID)
+		}
+	}
+	return ids
+}
+
+// known is the part of a move's set that is still configured, in the order of the configuration.
+func (in *serviceInfo) known(ids []EndpointID) []EndpointID {
+	set := make([]bool, len(in.eps))
+	for _, id := range ids {
+		if e, ok := in.epOf[id]; ok {
+			set[e] = true
+		}
+	}
+	return in.ids(set)
+}
+
+// marks are those that the next move carries.
+func (t *turn) marks(in *serviceInfo, b bound, c chain, views []view, ch choice) []Mark {
+	gate := t.closedGate() != ""
+	var marks []Mark
+	for e := range views {
+		m, v := c.mark(in.eps[e].ID), &views[e]
+		switch {
+		case v.inSet && !ch.set[e]:
+			m = t.left(in, b, e, m, v)
+		case !v.inSet && ch.set[e]:
+			if !m.Left.IsZero() || ch.ramp[e] {
+				m.Back = t.now
+			}
+			m.SiteLoss, m.Ramp, m.Percent = false, ch.ramp[e], 0
+		}
+		m = t.stopRamp(in, m, gate)
+		if m.Ramp && t.percent(in, m) >= 100 {
+			m.Ramp = false
+		}
+		if ch.set[e] && !m.Ramp && !m.Back.IsZero() && t.now.Sub(m.Back) >= quietDay {
+			continue
+		}
+		if m != (Mark{Endpoint: m.Endpoint}) {
+			marks = append(marks, m)
+		}
+	}
+	return marks
+}
+
+// left is the mark of an endpoint that leaves the set.
+func (t *turn) left(in *serviceInfo, b bound, e int, m Mark, v *view) Mark {
+	m.Ramp, m.Percent = false, 0
+	down := v.health == Down
+	if v.eligible && !down {
+		return m // another is preferred
+	}
+	if down && !m.Back.IsZero() && t.now.Sub(m.Back) < quietDay {
+		m.Failed = m.failed(t.now) + 1
+	}
+	m.Left = t.now
+	m.SiteLoss = t.siteGone(&in.eps[e], b)
+	return m
+}
+
+// siteGone says whether an endpoint leaves because each of its sites is down as a whole or lost.
+func (t *turn) siteGone(ep *endpointInfo, b bound) bool {
+	for _, at := range ep.at {
+		lost := t.orders.lost[t.ix.sites[at.site].ID]
+		if lost != nil && lost.suspended == "" {
+			continue
+		}
+		if health, _ := t.siteHealth(at.site); health != Down {
+			return false
+		}
+	}
+	return true
+}
+
+// stopRamp holds a ramp at its step while a gate is closed, and lets it go on from there.
+func (t *turn) stopRamp(in *serviceInfo, m Mark, gate bool) Mark {
+	switch {
+	case m.Ramp && gate && m.Percent == 0:
+		m.Percent = t.percent(in, m)
+	case m.Ramp && !gate && m.Percent > 0:
+		m.Back = t.now.Add(-in.Return.Over * time.Duration(m.Percent) / 100)
+		m.Percent = 0
+	}
+	return m
+}
+
+// cause says in words what a move changes and why.
+func (t *turn) cause(in *serviceInfo, c chain, views []view, ch choice, marks []Mark) string {
+	var parts []string
+	switch {
+	case c.move == nil:
+		parts = append(parts, "first decision")
+	case !anyInSet(views):
+		parts = append(parts, "the endpoints left the configuration")
+	}
+	if ch.noneUp {
+		parts = append(parts, "none is up")
+	}
+	for e := range views {
+		v, name := &views[e], in.endpointName(e)
+		switch {
+		case ch.noneUp && v.eligible && v.health == Down:
+			parts = append(parts, name+" is down"+t.evidence(in, e))
+		case v.inSet && !ch.set[e]:
+			parts = append(parts, name+t.leaves(in, e, v))
+		case !v.inSet && ch.set[e] && c.move != nil:
+			parts = append(parts, name+t.enters(in, e, v, ch))
+		}
+	}
+	if len(parts) == 0 && c.move.NoneUp {
+		parts = append(parts, "one is up again")
+	}
+	if len(parts) == 0 {
+		for _, m := range marks {
+			if m.Percent != c.mark(m.Endpoint).Percent {
+				parts = append(parts, "a gate stops or lets go a ramp")
+				break
+			}
+		}
+	}
+	const most = 6
+	if len(parts) > most {
+		parts = append(parts[:most], fmt.Sprintf("and %d more", len(parts)-most))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (t *turn) leaves(in *serviceInfo, e int, v *view) string {
+	switch {
+	case !v.eligible && v.off != "":
+		return " leaves: " + v.off
+	case !v.eligible:
+		return " leaves: it is no candidate"
+	case v.health == Down:
+		return " is down" + t.evidence(in, e)
+	}
+	return " leaves: another is preferred"
+}
+
+func (t *turn) enters(in *serviceInfo, e int, v *view, ch choice) string {
+	how := ""
+	if ch.ramp[e] {
+		how = ", by a ramp over " + in.Return.Over.String()
+	}
+	if o, ok := t.orders.returns[in.ID]; ok && v.ready && v.health == Up && t.now.Sub(o.given) < time.Second {
+		if site, known := t.ix.siteOf[o.to]; known && in.eps[e].inSite(site) {
+			how += ", returned by a person"
+		}
+	}
+	return " is " + v.health.String() + how
+}
+
+// evidence is why an endpoint is down: the reason of its first target that is.
+func (s *State) evidence(in *serviceInfo, e int) string {
+	for _, at := range in.eps[e].at {
+		for _, i := range s.ix.required[at.site] {
+			if s.targets[i].state == Down {
+				return ": site " + string(s.ix.sites[at.site].ID) + " is down, " + s.targets[i].reason
+			}
+		}
+		for _, i := range at.targets {
+			if i >= 0 && s.targets[i].state == Down && s.targets[i].reason != "" {
+				return ": " + s.targets[i].reason
+			}
+		}
+	}
+	return ""
+}
+
+// setName is a move's set in words.
+func (in *serviceInfo) setName(c chain) string {
+	if c.move == nil {
+		return "nothing"
+	}
+	var parts []string
+	for _, id := range c.move.Set {
+		if e, ok := in.epOf[id]; ok {
+			parts = append(parts, in.endpointName(e))
+		} else {
+			parts = append(parts, string(id))
+		}
+	}
+	text := strings.Join(parts, " ")
+	if c.move.NoneUp {
+		text += ", none up"
+	}
+	return text
+}

@@ -1,0 +1,99 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+)
+
+// fallExpired writes the fall of overrides whose time is over and whose going moves
+// traffic only to what is healthy. It says whether there was one.
+func (t *turn) fallExpired() bool {
+	fell := false
+	for _, v := range t.orders.overrides {
+		if !v.over(t.now) || v.suspended != "" || t.holdsUp(v) != "" {
+			continue
+		}
+		t.write(KindFall, v.Stamp.String(), nil, false)
+		t.change("override "+v.Key, "expired", "fallen", "what it falls back to is healthy")
+		t.ordersMoved, fell = true, true
+		if v.svc >= 0 {
+			t.touch(v.svc)
+		} else {
+			t.touchAll()
+		}
+	}
+	return fell
+}
+
+// holdsUp says why an override may not fall: what a name of it would be
+// answered with is not healthy, or outside the active metro.
+func (s *State) holdsUp(v *override) string {
+	for svc := range s.ix.services {
+		if v.svc >= 0 && v.svc != svc {
+			continue
+		}
+		in := &s.ix.services[svc]
+		for n := range in.Names {
+			if v.name >= 0 && v.name != n || s.overrideFor(svc, n, nil) != v {
+				continue
+			}
+			if why := s.unhealthyWithout(svc, n, v); why != "" {
+				return in.Names[n] + " would be answered with " + why
+			}
+		}
+	}
+	return ""
+}
+
+// unhealthyWithout says what is wrong with a name's answer once an override is gone.
+func (s *State) unhealthyWithout(svc, name int, v *override) string {
+	in := &s.ix.services[svc]
+	b := s.mainBound(s.orders, svc)
+	next := s.overrideFor(svc, name, v)
+	if next != nil && next.site < 0 {
+		for _, a := range next.Addresses {
+			e := in.endpointAt(a)
+			if e < 0 {
+				return a.String() + ", which is no endpoint and not probed"
+			}
+			if why := s.unfit(in, e, b); why != "" {
+				return why
+			}
+		}
+		return ""
+	}
+	c := s.svcs[svc].main
+	inside := b
+	if next != nil {
+		inside, c = bound{override: next}, s.svcs[svc].inside[next.Stamp]
+		if c.move == nil { // nothing was decided inside it yet
+			return "site " + string(next.Override.Site) + " by override " + next.Key + ", where nothing is decided yet"
+		}
+	}
+	d := s.resolve(svc, inside, c, s.look(svc, inside, c))
+	if d.fail {
+		return "SERVFAIL"
+	}
+	bad := ""
+	for e, ok := range d.set {
+		if !ok {
+			continue
+		}
+		if bad = s.unfit(in, e, b); bad == "" {
+			return ""
+		}
+	}
+	return bad
+}
+
+// unfit says why an endpoint is no place to fall back to.
+func (s *State) unfit(in *serviceInfo, e int, b bound) string {
+	ep := &in.eps[e]
+	if !slices.ContainsFunc(ep.at, func(at atInfo) bool { return b.takes(s.ix, at.site) }) {
+		return in.endpointName(e) + ", which is outside the active metro"
+	}
+	if health, _ := s.anyHealth(ep); health != Up {
+		return fmt.Sprintf("%s, which is %s", in.endpointName(e), health)
+	}
+	return ""
+}

@@ -1,0 +1,190 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// span is the time in which an order was in force. Tombstones tell it of orders
+// that have ended, so that every node finds the same orders in conflict.
+type span struct {
+	kind   Kind
+	key    string
+	site   SiteID // an override's
+	svc    int
+	from   Stamp
+	until  Stamp // zero: still
+	expiry time.Time
+	glass  []string
+	live   *order // nil: ended
+}
+
+func (a span) at(b Stamp) bool {
+	if a.from.Compare(b) >= 0 || a.until != (Stamp{}) && b.Compare(a.until) >= 0 {
+		return false
+	}
+	return a.expiry.IsZero() || b.Time().Before(a.expiry)
+}
+
+func (a span) broke(rules ...string) bool {
+	return slices.ContainsFunc(rules, func(r string) bool { return slices.Contains(a.glass, r) })
+}
+
+// suspend finds the orders that are legal each and not together: of two that
+// meet, the later is kept and not followed. Judge refuses such orders, so they come only from
+// nodes that did not know of one another's.
+func (s *State) suspend(o *orders) {
+	spans := s.spans(o)
+	for i := range spans {
+		later := &spans[i]
+		for _, earlier := range spans[:i] {
+			if later.live != nil && earlier.accepted() && earlier.at(later.from) {
+				s.suspendPair(o, earlier, later)
+			}
+		}
+		if later.live != nil && later.live.suspended == "" && later.kind != KindOverride {
+			s.suspendEmptying(o, spans[:i], later)
+		}
+	}
+}
+
+func (a span) accepted() bool { return a.live == nil || a.live.suspended == "" }
+
+// spans lists overrides onto sites, drains and lost sites, in force or ended, by stamp.
+func (s *State) spans(o *orders) []span {
+	var list []span
+	for _, v := range o.overrides {
+		if v.site >= 0 {
+			list = append(list, span{
+				kind: v.Kind, key: v.Key, site: v.Override.Site, svc: v.svc,
+				from: v.Stamp, glass: v.BreakGlass, live: &v.order,
+			})
+		}
+	}
+	for _, d := range o.drains {
+		list = append(list, span{kind: d.Kind, key: d.Key, from: d.Stamp, expiry: d.Expires, glass: d.BreakGlass, live: d})
+	}
+	for site, l := range o.lost {
+		list = append(list, span{kind: l.Kind, key: string(site), from: l.Stamp, glass: l.BreakGlass, live: l})
+	}
+	for _, e := range s.entries {
+		if !e.Deleted || e.Ends == (Stamp{}) {
+			continue
+		}
+		switch e.Kind {
+		case KindOverride:
+			if v, ok := decode[Override](e); ok && v.Site != "" {
+				list = append(list, span{kind: e.Kind, key: e.Key, site: v.Site, from: e.Ends, until: e.Stamp})
+			}
+		case KindDrain, KindSiteLost:
+			list = append(list, span{kind: e.Kind, key: e.Key, from: e.Ends, until: e.Stamp})
+		}
+	}
+	slices.SortFunc(list, func(a, b span) int { return a.from.Compare(b.from) })
+	return list
+}
+
+// offSite is the site that a drain or a loss takes out, or "".
+func (a span) offSite() SiteID {
+	if a.kind == KindSiteLost {
+		return SiteID(a.key)
+	}
+	if site, ok := strings.CutPrefix(a.key, "site/"); ok && a.kind == KindDrain {
+		return SiteID(site)
+	}
+	return ""
+}
+
+// suspendPair suspends an override that meets a drain or loss of its site.
+func (s *State) suspendPair(o *orders, earlier span, later *span) {
+	off, over := earlier, *later
+	if earlier.kind == KindOverride {
+		off, over = *later, earlier
+	}
+	if over.kind != KindOverride || off.kind == KindOverride || off.offSite() == "" || off.offSite() != over.site {
+		return
+	}
+	rule := offRule(off.kind)
+	if later.broke(rule, ruleLastEndpoint) {
+		return
+	}
+	o.hold(later, fmt.Sprintf("it meets %s %s, given before it (rule %s)", earlier.kind, earlier.key, rule))
+}
+
+// suspendEmptying suspends a drain or loss that, together with those before it,
+// leaves a service without a candidate, though it alone would not.
+func (s *State) suspendEmptying(o *orders, before []span, later *span) {
+	if later.broke(ruleLastEndpoint) {
+		return
+	}
+	var off []span
+	for _, b := range before {
+		if b.kind != KindOverride && b.accepted() && b.at(later.from) {
+			off = append(off, b)
+		}
+	}
+	if len(off) == 0 {
+		return
+	}
+	for i := range s.ix.services {
+		if s.empties(o, i, append(off, *later)) && !s.empties(o, i, []span{*later}) && !s.empties(o, i, off) {
+			o.hold(later, fmt.Sprintf("with the orders before it, it leaves service %s no endpoint (rule %s)",
+				s.ix.services[i].ID, ruleLastEndpoint))
+			return
+		}
+	}
+}
+
+// empties says whether drains and losses take every candidate of a service.
+func (s *State) empties(o *orders, svc int, off []span) bool {
+	in := &s.ix.services[svc]
+	b := s.mainBound(o, svc)
+	some := false
+	for e := range in.eps {
+		for _, at := range in.eps[e].at {
+			if !b.takes(s.ix, at.site) {
+				continue
+			}
+			some = true
+			if !slices.ContainsFunc(off, func(a span) bool { return a.covers(in, &in.eps[e], s.ix.sites[at.site].ID) }) {
+				return false
+			}
+		}
+	}
+	return some
+}
+
+// covers says whether a drain or a loss takes an endpoint out in a site.
+func (a span) covers(in *serviceInfo, ep *endpointInfo, site SiteID) bool {
+	if off := a.offSite(); off != "" {
+		return off == site
+	}
+	scope, rest, _ := strings.Cut(a.key, "/")
+	switch scope {
+	case "endpoint":
+		return rest == string(in.ID)+"/"+string(site)
+	case "vip":
+		for _, addr := range ep.Addresses {
+			if vipKey(addr) == rest {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (o *orders) hold(a *span, why string) {
+	a.live.suspended = why
+	a.live.way = clearCommand(a.kind, a.key) + "   or give it again"
+	o.suspended = append(o.suspended, a.live)
+}
+
+// offRule names the rule that an override onto a site meets.
+func offRule(kind Kind) string {
+	if kind == KindSiteLost {
+		return ruleLostSite
+	}
+	return ruleDrainedSite
+}

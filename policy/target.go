@@ -1,0 +1,180 @@
+package policy
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// start says how a target of unknown health comes to a known one.
+type start uint8
+
+const (
+	byFirst start = iota // the first result decides
+	byRise               // it was down: it is up after rise successes
+	byFall               // it was up and then forgotten: one success, or fall failures
+)
+
+// target is what is held of one probed target.
+type target struct {
+	state    HealthState
+	start    start // while state is Unknown
+	fails    int   // failures in a row
+	refusals int   // of those, answers that said no
+	oks      int   // successes in a row, while on the way up
+	timeouts int   // timeouts in a row that no success has ended yet
+	heard    bool  // a result came since the start
+	last     Outcome
+	since    time.Time // when state became what it is
+	seen     time.Time // of the last result
+	latency  time.Duration
+	reason   string
+}
+
+// maxFall bounds how far loss raises fall.
+const maxFall = 15
+
+// falseDown is how likely a run of lost checks may be taken for a death.
+const falseDown = 1e-4
+
+// path holds the last results on the way to one site, over all targets there.
+// Only successes, and timeouts that a success of the same target ended, are in it:
+// loss is what comes back, death does not.
+type path struct {
+	ring [50]bool
+	next int
+	n    int
+}
+
+func (p *path) add(lost bool) {
+	p.ring[p.next] = lost
+	p.next = (p.next + 1) % len(p.ring)
+	p.n = min(p.n+1, len(p.ring))
+}
+
+// loss is the worse of the last 10 and the last 50 results.
+func (p *path) loss() float64 {
+	near, all := 0, 0
+	for i := range p.n {
+		if p.ring[(p.next-1-i+len(p.ring))%len(p.ring)] {
+			all++
+			if i < 10 {
+				near++
+			}
+		}
+	}
+	return max(float64(near)/10, float64(all)/float64(max(p.n, 10)))
+}
+
+// fall is the least k with lossᵏ ≤ 10⁻⁴, at most 15; 0 on a clean path.
+func (p *path) fall() int {
+	loss := p.loss()
+	switch {
+	case loss == 0:
+		return 0
+	case loss >= 1:
+		return maxFall
+	}
+	return min(maxFall, int(math.Ceil(math.Log(falseDown)/math.Log(loss)-1e-9)))
+}
+
+// note records one result on the path.
+func (t *target) note(p *path, o Outcome) {
+	switch o {
+	case Timeout:
+		t.timeouts++
+	case Refused: // the path works, and what was lost before it may have been the target
+		t.timeouts = 0
+	case Success:
+		if p != nil {
+			for range min(t.timeouts, len(p.ring)) {
+				p.add(true)
+			}
+			p.add(false)
+		}
+		t.timeouts = 0
+	}
+}
+
+// take counts one result in. blind forbids to find a target down: where nothing
+// that this node probes succeeds, the fault may be its own.
+func (t *target) take(o Observation, cfg Target, fall int, blind bool) {
+	t.heard, t.last, t.seen, t.latency, t.reason = true, o.Outcome, o.At, o.Latency, o.Reason
+	if o.Outcome == Success {
+		t.fails, t.refusals = 0, 0
+		if t.state == Up {
+			return
+		}
+		t.oks++
+		if t.state == Down {
+			t.set(Unknown, byRise, o.At)
+		}
+		if t.start != byRise || t.oks >= cfg.Rise {
+			t.set(Up, byFirst, o.At)
+			t.oks = 0
+		}
+		return
+	}
+	t.oks = 0
+	if t.state == Down {
+		return
+	}
+	t.fails++
+	if o.Outcome == Refused {
+		t.refusals++
+	}
+	need := max(cfg.Fall, 1)
+	first := t.state == Unknown && t.start == byFirst
+	if !blind && (first || t.refusals >= need || t.fails >= max(need, fall)) {
+		t.set(Down, byFirst, o.At)
+		t.fails, t.refusals = 0, 0
+	}
+}
+
+func (t *target) set(s HealthState, how start, at time.Time) {
+	if t.state != s {
+		t.since = at
+	}
+	t.state, t.start = s, how
+}
+
+// forget drops the state of a target whose observer suspects itself.
+func (t *target) forget(at time.Time) {
+	switch {
+	case t.state == Up:
+		t.set(Unknown, byFall, at)
+	case t.state == Down:
+		t.set(Unknown, byRise, at)
+	}
+	t.fails, t.refusals, t.oks, t.timeouts = 0, 0, 0, 0
+}
+
+// changing says that counting is under way that may change the state.
+func (t *target) changing() bool {
+	return t.fails > 0 && t.state != Down || t.oks > 0
+}
+
+// detail is the state in words, with what is being counted.
+func (t *target) detail(cfg Target, fall int) string {
+	need := max(cfg.Fall, fall, 1)
+	switch {
+	case t.seen.IsZero() && t.state == Unknown:
+		return "never probed"
+	case t.oks > 0:
+		return fmt.Sprintf("answers again, %d of %d", t.oks, cfg.Rise)
+	case t.fails > 0 && t.state != Down:
+		return fmt.Sprintf("failing, %d of %d", t.fails, need)
+	case t.state == Unknown:
+		return "unknown, waiting for a result"
+	}
+	return t.state.String()
+}
+
+// restore is the state of a target as it was kept on disk.
+func restore(h HealthEntry) target {
+	t := target{state: h.State, since: h.Since, seen: h.Seen, reason: h.Reason}
+	if h.State == Unknown { // only a target that was down is kept as unknown
+		t.start = byRise
+	}
+	return t
+}
