@@ -6,7 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
+	"os"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // builder collects a zone's records in any order, sorts and checks them, and
@@ -15,8 +18,10 @@ import (
 //	length of the key, type (2 octets each), TTL (4), length of the rdata,
 //	file (2 each), line (4), the key, the rdata
 //
-// the key being the owner's; see appendKey. Chunks are small next to a large
-// zone, so that nothing is copied as it grows.
+// the key being the owner's; see appendKey. All chunks but the first, which is
+// small, are memory of their own that goes back to the system when the zone is
+// built: a large zone is loaded beside its running version without doubling
+// the heap, and the garbage collector has nothing to do with it.
 type builder struct {
 	apex   []byte
 	pace   *pacer
@@ -25,15 +30,37 @@ type builder struct {
 	at     []uint32 // offsets of the records: chunk, then place in it
 	key    []byte
 
-	soa     []byte // rdata
-	missing bool   // some record has no TTL
+	soa []byte // rdata
 }
 
 const (
-	chunkBits = 18
-	chunkSize = 1 << chunkBits
-	headSize  = 16
+	chunkBits  = 20
+	chunkSize  = 1 << chunkBits
+	smallChunk = 4096
+	headSize   = 16
 )
+
+// newChunk makes room for records. The small one is of the heap.
+func newChunk(small bool) ([]byte, error) {
+	if small {
+		return make([]byte, 0, smallChunk), nil
+	}
+	c, err := unix.Mmap(-1, 0, chunkSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, os.NewSyscallError("mmap", err)
+	}
+	return c[:0], nil
+}
+
+// release gives the chunks back. Nothing that points into them may be left.
+func (b *builder) release() {
+	for _, c := range b.chunks {
+		if cap(c) == chunkSize {
+			_ = unix.Munmap(c[:chunkSize]) // fails only for what is no mapping
+		}
+	}
+	b.chunks, b.at, b.soa = nil, nil, nil
+}
 
 func newBuilder(apex []byte, pace *pacer) *builder { return &builder{apex: apex, pace: pace} }
 
@@ -67,17 +94,17 @@ func (b *builder) add(r record, from place) {
 	b.key = appendKey(b.key[:0], rel)
 	size := headSize + len(b.key) + len(r.rdata)
 	last := len(b.chunks) - 1
-	if last < 0 || len(b.chunks[last])+size > cap(b.chunks[last]) {
+	for last < 0 || len(b.chunks[last])+size > cap(b.chunks[last]) {
 		if len(b.chunks) == 1<<(32-chunkBits) {
 			b.report.errorf(from, "the zone is larger than 4 GiB")
 			return
 		}
-		// The first chunk is small: most zones are.
-		n := chunkSize
-		if last < 0 {
-			n = 4096
+		c, err := newChunk(last < 0)
+		if err != nil {
+			b.report.errorf(from, "no memory for the zone: %v", err)
+			return
 		}
-		b.chunks = append(b.chunks, make([]byte, 0, max(n, size)))
+		b.chunks = append(b.chunks, c)
 		last++
 	}
 	c := b.chunks[last]
@@ -90,7 +117,6 @@ func (b *builder) add(r record, from place) {
 	c = binary.BigEndian.AppendUint32(c, from.line)
 	c = append(c, b.key...)
 	b.chunks[last] = append(c, r.rdata...)
-	b.missing = b.missing || r.ttl == noTTL
 }
 
 // build gives the zone, or nil when something was found wrong.

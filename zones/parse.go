@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -37,26 +38,23 @@ func ParseFile(origin, path string, opt Options) (*Zone, []Problem, error) {
 		return nil, nil, Problems{{File: path, Text: fileError("the zone's file", err)}}
 	}
 	defer f.Close()
-	root, err := os.OpenRoot(filepath.Dir(path))
-	if err != nil {
-		return nil, nil, Problems{{File: path, Text: fileError("the zone's folder", err)}}
-	}
-	defer root.Close()
-	return parse(origin, f, path, root, opt)
+	return parse(origin, f, path, true, opt)
 }
 
 // Parse reads a zone from r; filename is for messages. There is no folder, so
 // $INCLUDE is refused.
 func Parse(origin string, r io.Reader, filename string, opt Options) (*Zone, []Problem, error) {
-	return parse(origin, r, filename, nil, opt)
+	return parse(origin, r, filename, false, opt)
 }
 
-func parse(origin string, r io.Reader, filename string, root *os.Root, opt Options) (*Zone, []Problem, error) {
+func parse(origin string, r io.Reader, filename string, includes bool, opt Options) (*Zone, []Problem, error) {
 	apex, err := NameToWire(origin)
 	if err != nil {
 		return nil, nil, Problems{{File: filename, Text: "the zone's name: " + err.Error()}}
 	}
-	p := &parser{root: root, dir: filepath.Dir(filename), b: newBuilder(apex, newPacer(opt.Yield))}
+	p := &parser{includes: includes, dir: filepath.Dir(filename), b: newBuilder(apex, newPacer(opt.Yield))}
+	defer p.close()
+	defer p.b.release()
 	p.file(r, filename, "", NameText(apex), noTTL, 0)
 	z := p.b.build()
 	if z == nil {
@@ -75,20 +73,53 @@ func fileError(what string, err error) string {
 
 // parser reads the files of one zone into its builder.
 type parser struct {
-	root      *os.Root // what $INCLUDE may reach; nil: nothing
-	dir       string   // root, for messages
+	includes  bool     // $INCLUDE is possible
+	dir       string   // the zone's folder
+	root      *os.Root // the same, once something is included
 	b         *builder
 	generated int
 }
 
+// open opens a file below the zone's folder.
+func (p *parser) open(rel string) (f *os.File, err error) {
+	if p.root == nil {
+		if p.root, err = os.OpenRoot(p.dir); err != nil {
+			return nil, err
+		}
+	}
+	return p.root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold us
+}
+
+func (p *parser) close() {
+	if p.root != nil {
+		p.root.Close()
+	}
+}
+
+// buffer is what reading a file needs for a while.
+type buffer struct {
+	in   *bufio.Reader
+	text []byte // an entry
+	wire []byte // a record
+}
+
+// buffers lets thousands of small zones share a few.
+var buffers = sync.Pool{New: func() any {
+	return &buffer{in: bufio.NewReaderSize(nil, 64<<10), wire: make([]byte, 1<<16+512)}
+}}
+
 // file reads one master file, rel being its path below the root.
 func (p *parser) file(r io.Reader, name, rel, origin string, ttl uint32, depth int) {
+	buf := buffers.Get().(*buffer)
+	defer buffers.Put(buf)
+	buf.in.Reset(r)
 	s := &source{
 		p: p, rel: rel, depth: depth, origin: origin,
 		file: p.b.report.addFile(name),
-		in:   entries{r: bufio.NewReaderSize(r, 64<<10)},
+		in:   entries{r: buf.in, text: buf.text},
+		rr:   newRecordParser(origin, ttl, buf.wire),
 	}
-	s.rr = newRecordParser(origin, ttl)
+	defer func() { buf.text = s.in.text }()
 	for !p.b.report.full() {
 		e, err := s.in.next()
 		s.line = e.line
@@ -247,7 +278,7 @@ func (s *source) include(args []string) {
 		s.errorf("$INCLUDE nested more than %d deep", maxIncludeDepth)
 		return
 	}
-	if s.p.root == nil {
+	if !s.p.includes {
 		s.errorf("$INCLUDE is not possible here: the zone is not read from a file")
 		return
 	}
@@ -265,7 +296,7 @@ func (s *source) include(args []string) {
 		s.errorf("$INCLUDE %q: %v", args[0], err)
 		return
 	}
-	f, err := s.p.root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold us
+	f, err := s.p.open(rel)
 	if err != nil {
 		s.errorf("$INCLUDE %q: %s", args[0], fileError("the file", err))
 		return

@@ -41,8 +41,9 @@ type recordParser struct {
 	inherited bool // the last record had its TTL from one before
 }
 
-func newRecordParser(origin string, ttl uint32) *recordParser {
-	return &recordParser{origin: origin, ttl: ttl, stuck: true, buf: make([]byte, 1<<16+512)}
+// newRecordParser makes a parser; buf has room for the largest record.
+func newRecordParser(origin string, ttl uint32, buf []byte) *recordParser {
+	return &recordParser{origin: origin, ttl: ttl, stuck: true, buf: buf}
 }
 
 func (p *recordParser) setOrigin(name string) {

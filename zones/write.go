@@ -132,6 +132,8 @@ func rdataText(typ uint16, rdata []byte) (string, bool) {
 	if bytes.ContainsAny([]byte(text), "\r\n") {
 		return "", false
 	}
-	rec, problem := newRecordParser(".", 0).parse([]byte(". 0 IN " + typeText(typ) + " " + text + "\n"))
+	buf := buffers.Get().(*buffer)
+	defer buffers.Put(buf)
+	rec, problem := newRecordParser(".", 0, buf.wire).parse([]byte(". 0 IN " + typeText(typ) + " " + text + "\n"))
 	return text, problem == nil && rec.typ == typ && bytes.Equal(rec.rdata, rdata)
 }
