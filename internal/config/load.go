@@ -15,7 +15,7 @@ import (
 // Bounds of one configuration, all its files together.
 const (
 	maxFiles = 2000
-	maxSize  = 64 << 20
+	maxSize  = 32 << 20
 )
 
 // Load reads the configuration at path and what it includes. The error is

@@ -14,13 +14,17 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// Bounds of one file. They are far above what a person writes, and low enough
-// that no file makes the parser recurse or grow without end.
+// Bounds of one file. They are far above what a person writes. goccy's parser
+// recurses for each level and for each key of a block mapping, takes time with
+// the square of the keys of one and of the empty lines in a row, and keeps a
+// path for each node: past these, a file could end the process.
 const (
-	maxFileSize = 16 << 20
-	maxDepth    = 24
-	maxIndent   = 200 // columns before a block key
-	maxKey      = 256 // bytes
+	maxFileSize = 4 << 20
+	maxDepth    = 16
+	maxIndent   = 200   // columns before a block key
+	maxKey      = 100   // bytes
+	maxKeys     = 20000 // of one block mapping
+	maxEmpty    = 100   // empty lines in a row
 )
 
 // file is one file of the configuration.
@@ -97,6 +101,7 @@ func oneLine(s string) string {
 // badText finds the first character that is no text.
 func badText(text []byte) (line, column int, what string) {
 	line, column = 1, 1
+	empty, blank := 0, true // lines in a row; so far, this one
 	for len(text) > 0 {
 		r, size := utf8.DecodeRune(text)
 		switch {
@@ -107,8 +112,14 @@ func badText(text []byte) (line, column int, what string) {
 			return line, column, fmt.Sprintf("holds the control character %U", r)
 		}
 		column++
+		blank = blank && (r == ' ' || r == '\t' || r == '\r' || r == '\n')
 		if r == '\n' {
-			line, column = line+1, 1
+			if !blank {
+				empty = 0
+			} else if empty++; empty > maxEmpty {
+				return line, 1, fmt.Sprintf("holds more than %d empty lines in a row", maxEmpty)
+			}
+			line, column, blank = line+1, 1, true
 		}
 		text = text[size:]
 	}
@@ -119,6 +130,7 @@ func badText(text []byte) (line, column int, what string) {
 // and what would make the parser recurse too deeply.
 func refused(tokens token.Tokens) (*token.Token, string) {
 	flow, dashes, line := 0, 0, 0
+	var keys [maxIndent + 1]int // by column, since the last entry further left
 	for _, tk := range tokens {
 		p := tk.Position
 		if p.Line != line {
@@ -142,9 +154,20 @@ func refused(tokens token.Tokens) (*token.Token, string) {
 		case token.SequenceEntryType:
 			dashes++
 		}
-		block := tk.Type == token.SequenceEntryType || tk.NextType() == token.MappingValueType
-		if flow > maxDepth || dashes > maxDepth || flow == 0 && block && p.Column > maxIndent {
+		key := tk.NextType() == token.MappingValueType
+		block := flow == 0 && (key || tk.Type == token.SequenceEntryType)
+		if flow > maxDepth || dashes > maxDepth || block && p.Column > maxIndent {
 			return tk, fmt.Sprintf("is nested too deeply (at most %d levels)", maxDepth)
+		}
+		if key && len(tk.Value) > maxKey {
+			return tk, fmt.Sprintf("the key is longer than %d characters", maxKey)
+		}
+		if block {
+			column := min(max(p.Column, 0), maxIndent)
+			clear(keys[column+1:])
+			if keys[column]++; keys[column] > maxKeys {
+				return tk, fmt.Sprintf("is entry %d of one mapping or list: at most %d are taken; cut it into several files and include them", keys[column], maxKeys)
+			}
 		}
 	}
 	return nil, ""
@@ -200,10 +223,6 @@ func (d *decoder) convertField(f *file, n *node, from *ast.MappingValueNode, dep
 	tk := from.Key.GetToken()
 	at := place{f, tk.Position.Line, max(1, tk.Position.Column)}
 	key := tk.Value
-	if len(key) > maxKey {
-		d.errors = append(d.errors, finding{at, fmt.Sprintf("the key is longer than %d characters", maxKey)})
-		return
-	}
 	value := &node{up: n, name: key, at: at}
 	if from.Value != nil {
 		d.convert(f, value, from.Value, depth+1)
