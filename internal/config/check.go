@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/scloudstack/pharos/policy"
@@ -25,6 +26,7 @@ type check struct {
 	at                        *node
 	interval, timeout, jitter time.Duration
 	attempts, fall, rise      int
+	judged                    bool // by probe, with the first address it is aimed at
 }
 
 // check reads a service's check. It returns nil where it can't be used.
@@ -175,6 +177,10 @@ func (r *reading) target(c *check, address netip.Addr, site policy.SiteID) polic
 		Interval: c.interval, Timeout: c.timeout, Jitter: c.jitter, Attempts: c.attempts,
 	}
 	t.ID = t.Hash(c.fall, c.rise)
+	if !c.judged {
+		c.judged = true
+		r.judgeTarget(c, t)
+	}
 	if _, known := r.s.Policy.Targets[t.ID]; !known {
 		r.s.Policy.Targets[t.ID] = policy.Target{
 			ID: t.ID, Site: site, Label: t.Label,
@@ -183,6 +189,32 @@ func (r *reading) target(c *check, address netip.Addr, site policy.SiteID) polic
 		r.all = append(r.all, t)
 	}
 	return t.ID
+}
+
+// judgeTarget has probe look at the settings and the files that they name. Away
+// from the nodes, a file that is missing is no fault.
+func (r *reading) judgeTarget(c *check, t probe.Target) {
+	if r.opt.FS != nil && namesFiles(c) {
+		return // they are not the machine's
+	}
+	for _, p := range t.Problems() {
+		at := c.at
+		for word := range strings.SplitSeq(p.Key, ".") {
+			if v := cmp.Or(at.get(word), at.get("tls").get(word)); v != nil {
+				at = v
+			}
+		}
+		isFile := strings.HasSuffix(p.Key, "_file") || strings.HasSuffix(p.Key, "argv")
+		if isFile && r.opt.AnyNode {
+			r.warnf(at, "%s", p.Text)
+			continue
+		}
+		r.errorf(at, "%s", p.Text)
+	}
+}
+
+func namesFiles(c *check) bool {
+	return c.Exec != nil || c.HTTP != nil && c.HTTP.TLS != probe.TLS{} || c.TCP != nil && c.TCP.TLS != nil
 }
 
 // label names a target for people: "http 10.1.8.10", "tcp 10.1.8.10:443".

@@ -3,10 +3,12 @@ package config
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 	"testing/fstest"
+	"time"
 	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/txtar"
@@ -34,6 +36,8 @@ func FuzzConfig(f *testing.F) {
 	}
 	f.Add(base)
 	f.Fuzz(func(t *testing.T, text []byte) {
+		stuck := time.AfterFunc(10*time.Second, func() { panic(fmt.Sprintf("takes for ever: %q", text)) })
+		defer stuck.Stop()
 		fsys := fstest.MapFS{
 			"alone.yaml":    {Data: text},
 			"base.yaml":     {Data: base},

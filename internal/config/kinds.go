@@ -40,7 +40,7 @@ func (r *reading) http(n *node) *probe.HTTP {
 	)
 	if tls != nil {
 		h.TLS = *tls
-		if h.URL != "" && !isHTTPS(h.URL) {
+		if h.URL != "" && !isHTTPS(h.URL) && h.FollowRedirects == 0 {
 			r.errorf(n.get("tls"), "has no meaning for a URL that is not https")
 		}
 	}
