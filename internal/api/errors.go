@@ -61,16 +61,24 @@ func fault(err error) error {
 		e.Problems = rejected.Problems
 		return e
 	case errors.Is(err, ErrNotFound):
-		return newError(http.StatusNotFound, "%s", err)
+		return newError(http.StatusNotFound, "%s", without(err, ErrNotFound))
 	case errors.Is(err, ErrInvalid):
-		return newError(http.StatusUnprocessableEntity, "%s", err)
+		return newError(http.StatusUnprocessableEntity, "%s", without(err, ErrInvalid))
 	case errors.Is(err, ErrConflict):
-		return newError(http.StatusConflict, "%s", err)
-	case errors.Is(err, ErrDegraded), errors.Is(err, context.Canceled):
-		return newError(http.StatusServiceUnavailable, "%s", err)
+		return newError(http.StatusConflict, "%s", without(err, ErrConflict))
+	case errors.Is(err, ErrDegraded):
+		return newError(http.StatusServiceUnavailable, "%s", without(err, ErrDegraded))
+	case errors.Is(err, context.Canceled):
+		return newError(http.StatusServiceUnavailable, "the request was given up: %s", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return newError(http.StatusServiceUnavailable, "the node did not answer in time: %s", err)
 	default:
 		return newError(http.StatusInternalServerError, "%s", err)
 	}
+}
+
+// without is the text of an error less the sentinel in front, which the status
+// says already.
+func without(err, sentinel error) string {
+	return strings.TrimPrefix(err.Error(), sentinel.Error()+": ")
 }

@@ -36,6 +36,7 @@ type Server struct {
 	handler http.Handler
 	access  atomic.Pointer[access]
 	ready   chan struct{}
+	opened  sync.Once // closes ready: Run may be called again after it failed
 
 	mu     sync.Mutex // guards what follows
 	cfg    config.API
@@ -86,7 +87,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, unix.Close())
 	}
-	close(s.ready)
+	s.opened.Do(func() { close(s.ready) })
 	s.log.Info("api is open", "socket", unix.Addr().String(), "tls", s.Addrs())
 
 	group.Go(func() error {

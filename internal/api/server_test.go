@@ -108,9 +108,9 @@ func TestFaultsOfTheNode(t *testing.T) {
 			"422 configuration x.yaml was refused; what ran before keeps running",
 		},
 		{fmt.Errorf("zone x.: %w", ErrNotFound), Error{}, "404 zone x.: not found"},
-		{fmt.Errorf("%w: no such site", ErrInvalid), Error{}, "422 invalid: no such site"},
-		{fmt.Errorf("%w: nothing to confirm", ErrConflict), Error{}, "409 conflict: nothing to confirm"},
-		{fmt.Errorf("%w: disk", ErrDegraded), Error{}, "503 not able to do it: disk"},
+		{fmt.Errorf("%w: no such site", ErrInvalid), Error{}, "422 no such site"},
+		{fmt.Errorf("%w: nothing to confirm", ErrConflict), Error{}, "409 nothing to confirm"},
+		{fmt.Errorf("%w: disk", ErrDegraded), Error{}, "503 disk"},
 		{context.DeadlineExceeded, Error{}, "503 the node did not answer in time: context deadline exceeded"},
 		{errors.New("boom"), Error{}, "500 boom"},
 	} {
