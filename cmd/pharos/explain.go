@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/policy"
+)
+
+func (a *app) explainCmd() *cobra.Command {
+	var client string
+	cmd := &cobra.Command{
+		Use:   "explain NAME",
+		Short: "Tell why a name answers what it answers",
+		Long: `The whole reasoning for a name: the answer, the rule that made it, the candidates
+with their health and its evidence, orders, TTL and revision.`,
+		Example: `  pharos explain www.shop.example
+  pharos explain www.shop.example --client 10.2.0.7`,
+		Args:              exactly("NAME"),
+		ValidArgsFunction: a.complete(steeredNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var addr netip.Addr
+			if client != "" {
+				var err error
+				if addr, err = netip.ParseAddr(client); err != nil {
+					return usagef("--client %q is no IP address", client)
+				}
+			}
+			return a.ask(cmd.Context(), func(ctx context.Context, c *api.Client) error {
+				e, err := c.Explain(ctx, args[0], addr)
+				if err != nil {
+					return err
+				}
+				return a.show(e, func(p *page) { p.explanation(e) })
+			})
+		},
+	}
+	cmd.Flags().StringVar(&client, "client", "", "as this `address` would be answered")
+	return cmd
+}
+
+func (p *page) explanation(e policy.Explanation) {
+	answer := p.paint(green, e.Answer)
+	if e.Fail {
+		answer = p.paint(red, e.Answer)
+	}
+	p.linef("%s → %s", p.paint(bold, e.Name), answer)
+	digest := e.Digest[:min(8, len(e.Digest))]
+	t := &table{indent: "  "}
+	t.add(cs(dim, "service"), cf("%s, %s, active metro %s", e.Service, e.Steer, e.Metro))
+	if e.Client != "" {
+		t.add(cs(dim, "client"), cf("%s, %s", e.Client, or(quoted("group ", string(e.Group)), "of no group")))
+	}
+	t.add(cs(dim, "rule"), c(e.Rule))
+	t.add(cs(dim, "ttl"), cf("%ds, %s", e.TTL, e.TTLWhy))
+	t.add(cs(dim, "revision"), cf("%d (%s)", e.Revision, digest))
+	if m := e.Move; m != nil {
+		t.add(cs(dim, "move"), cf("%d, %s ago: %s", m.Number, since(e.Now, m.Start), m.Cause))
+	}
+	if o := e.Override; o != nil {
+		t.add(cs(dim, "override"), cf("%s: %s", o.Key, overrideWord(o.Override)))
+		t.add(c(""), byWhom(o.Author, o.Reason, o.Given, o.Expires, e.Now, o.Suspended, o.Expired))
+	}
+	p.table(t)
+	if e.Suspects != "" {
+		p.linef("  %s %s", p.paint(yellow, "this node suspects itself:"), e.Suspects)
+	}
+	p.heading("WHY")
+	for i, step := range e.Steps {
+		p.linef("  %d. %s", i+1, step)
+	}
+	p.candidates(e)
+	for _, w := range e.Weights {
+		p.linef("  %s gets %d of %d answers", w.Site, w.Weight, w.Of)
+	}
+	for _, w := range e.Waiting {
+		p.linef("  %s waits to return: %s", p.paint(yellow, string(w.Site)), w.Why)
+		if w.Command != "" {
+			p.linef("    → %s", w.Command)
+		}
+	}
+}
+
+// candidates lists every endpoint with the evidence for its health.
+func (p *page) candidates(e policy.Explanation) {
+	p.heading("ENDPOINTS")
+	for _, ep := range e.Candidates {
+		role := cs(green, "candidate")
+		if !ep.Candidate {
+			role = cs(dim, "no candidate: "+ep.Why)
+		}
+		mark := " "
+		if ep.InSet {
+			mark = p.paint(green, "*")
+		}
+		h := health(ep.Health)
+		p.linef("%s %s in %s · %s%s · %s", mark, p.paint(bold, strings.Join(ep.Addresses, " ")), siteList(ep.Sites),
+			p.paint(h.style, h.text), quoted(" for ", since(e.Now, ep.Since)), p.paint(role.style, role.text))
+		t := &table{indent: "      "}
+		for _, target := range ep.Targets {
+			seen := "never"
+			if !target.Seen.IsZero() {
+				seen = since(e.Now, target.Seen) + " ago"
+			}
+			detail := target.Detail
+			if detail == target.Health.String() {
+				detail = ""
+			}
+			t.add(c(target.Label), health(target.Health), c(detail), cs(dim, seen), c(target.Reason))
+		}
+		p.table(t)
+	}
+}

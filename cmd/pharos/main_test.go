@@ -1,0 +1,156 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"pharos": main})
+}
+
+// TestScripts runs the scripts under testdata with the real program, its real
+// sockets and real nodes. Each has a free DNS port in $PORT and a data folder
+// of its own in $PHAROS_DATA_DIR.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			port, err := freePort()
+			if err != nil {
+				return err
+			}
+			env.Setenv("PORT", strconv.Itoa(port))
+			env.Setenv("PHAROS_DATA_DIR", filepath.Join(env.WorkDir, "d"))
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("TZ", "UTC")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":     cmdExits,
+			"until":     cmdUntil,
+			"certs":     cmdCerts,
+			"subst":     cmdSubst,
+			"node-pid":  cmdNodePID,
+			"kill-9":    cmdKill9,
+			"different": cmdDifferent,
+		},
+	})
+}
+
+func freePort() (int, error) {
+	u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = u.Close() }()
+	return u.LocalAddr().(*net.UDPAddr).Port, nil
+}
+
+// cmdExits runs a command that has to end with a code: exits CODE CMD ARGS...
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE CMD ARGS...")
+	}
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if want := args[0]; strconv.Itoa(got) != want {
+		ts.Fatalf("exit code %d, want %s", got, want)
+	}
+}
+
+// cmdUntil runs a command again and again until its output matches: until
+// DURATION REGEXP CMD ARGS...
+func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: until DURATION REGEXP CMD ARGS...")
+	}
+	within, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	want, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	for end := time.Now().Add(within); ; {
+		err := ts.Exec(args[2], args[3:]...)
+		if out := ts.ReadFile("stdout"); err == nil && want.MatchString(out) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("no %q within %s; the last output:\n%s%s", args[1], within, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+		}
+		select { // a new process each time is pace enough; this only spares the machine
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// cmdSubst replaces words in a file: subst FILE OLD NEW...
+func cmdSubst(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 || len(args)%2 == 0 {
+		ts.Fatalf("usage: subst FILE OLD NEW...")
+	}
+	text := ts.ReadFile(args[0])
+	for i := 1; i < len(args); i += 2 {
+		if !strings.Contains(text, args[i]) {
+			ts.Fatalf("%s has no %q", args[0], args[i])
+		}
+		text = strings.ReplaceAll(text, args[i], args[i+1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+}
+
+// cmdNodePID puts the process number of the node with the data folder into a
+// variable: node-pid VAR
+func cmdNodePID(ts *testscript.TestScript, neg bool, args []string) {
+	text, err := os.ReadFile(filepath.Join(ts.Getenv("PHAROS_DATA_DIR"), "lock"))
+	ts.Check(err)
+	ts.Setenv(args[0], strings.TrimSpace(string(text)))
+}
+
+// cmdKill9 kills a process and waits until it is gone: kill-9 PID
+func cmdKill9(ts *testscript.TestScript, neg bool, args []string) {
+	pid, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+	ts.Check(waitGone(pid, 10*time.Second))
+}
+
+// waitGone waits until a process is no more, or only its parent's to bury.
+func waitGone(pid int, within time.Duration) error {
+	for end := time.Now().Add(within); time.Now().Before(end); <-time.After(10 * time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return nil
+		}
+		if _, rest, ok := strings.Cut(string(stat), ") "); ok && strings.HasPrefix(rest, "Z") {
+			return nil
+		}
+	}
+	return fmt.Errorf("process %d is still there after %s", pid, within)
+}
+
+// cmdDifferent wants two words to differ: different A B
+func cmdDifferent(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || (args[0] == args[1]) != neg {
+		ts.Fatalf("%q", args)
+	}
+}

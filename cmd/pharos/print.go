@@ -1,0 +1,172 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// style is how a word looks on a terminal.
+type style string
+
+const (
+	plain  style = ""
+	bold   style = "1"
+	dim    style = "2"
+	red    style = "31"
+	green  style = "32"
+	yellow style = "33"
+	blue   style = "36"
+)
+
+// page prints for people: aligned, and coloured on a terminal only.
+type page struct {
+	w     io.Writer
+	color bool
+}
+
+func (a *app) page() *page { return &page{w: a.out, color: a.colored()} }
+
+// terminal tells whether a person reads the output as it comes.
+func (a *app) terminal() bool {
+	f, ok := a.out.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && a.getenv("TERM") != "dumb"
+}
+
+// colored is terminal, unless its user said no (https://no-color.org).
+func (a *app) colored() bool { return a.terminal() && a.getenv("NO_COLOR") == "" }
+
+// json prints the answer as the node gave it, for programs.
+func (a *app) json(v any) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// show prints v as JSON, or for people.
+func (a *app) show(v any, people func(p *page)) error {
+	if a.output == "json" {
+		return a.json(v)
+	}
+	people(a.page())
+	return nil
+}
+
+func (p *page) linef(format string, args ...any) { fmt.Fprintf(p.w, format+"\n", args...) }
+
+func (p *page) heading(text string) { p.linef("\n%s", p.paint(bold, text)) }
+
+func (p *page) paint(s style, text string) string {
+	if !p.color || s == plain || text == "" {
+		return text
+	}
+	return "\x1b[" + string(s) + "m" + text + "\x1b[0m"
+}
+
+// cell is one word or phrase of a table.
+type cell struct {
+	text  string
+	style style
+}
+
+func c(text string) cell { return cell{text: text} }
+
+func cf(format string, args ...any) cell { return cell{text: fmt.Sprintf(format, args...)} }
+
+func cs(s style, text string) cell { return cell{text, s} }
+
+// table aligns its columns; the last one may be as long as it likes.
+type table struct {
+	indent string
+	rows   [][]cell
+}
+
+func (t *table) add(cells ...cell) { t.rows = append(t.rows, cells) }
+
+// head adds a row of column names.
+func (t *table) head(names ...string) {
+	row := make([]cell, len(names))
+	for i, n := range names {
+		row[i] = cs(dim, n)
+	}
+	t.rows = append(t.rows, row)
+}
+
+func (p *page) table(t *table) {
+	var width []int
+	for _, row := range t.rows {
+		for i, cell := range row {
+			if i == len(width) {
+				width = append(width, 0)
+			}
+			if i < len(row)-1 { // what stands last needs no room behind it
+				width[i] = max(width[i], utf8.RuneCountInString(cell.text))
+			}
+		}
+	}
+	for _, row := range t.rows {
+		var b strings.Builder
+		b.WriteString(t.indent)
+		for i, cell := range row {
+			b.WriteString(p.paint(cell.style, cell.text))
+			if i < len(row)-1 {
+				b.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell.text)+2))
+			}
+		}
+		p.linef("%s", strings.TrimRight(b.String(), " "))
+	}
+}
+
+// ago is a length of time as people say it: at most two units.
+func ago(d time.Duration) string {
+	switch d = d.Abs(); {
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return twoUnits(int(d.Minutes()), "m", int(d.Seconds())%60, "s")
+	case d < 48*time.Hour:
+		return twoUnits(int(d.Hours()), "h", int(d.Minutes())%60, "m")
+	default:
+		return twoUnits(int(d.Hours())/24, "d", int(d.Hours())%24, "h")
+	}
+}
+
+func twoUnits(big int, bigUnit string, small int, smallUnit string) string {
+	if small == 0 {
+		return fmt.Sprintf("%d%s", big, bigUnit)
+	}
+	return fmt.Sprintf("%d%s%d%s", big, bigUnit, small, smallUnit)
+}
+
+// since is how long ago t was, by the node's clock; "" where it never was.
+func since(now, t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return ago(now.Sub(t))
+}
+
+// clock is a time of day for people, with the date where it is another day.
+func clock(now, t time.Time) string {
+	if now.Local().Format(time.DateOnly) == t.Local().Format(time.DateOnly) {
+		return t.Local().Format(time.TimeOnly)
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+// count is a number with its noun: "1 zone", "3 zones".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
