@@ -188,6 +188,14 @@ func (t *turn) alarmGlobals() {
 			"pharos status   and look at this node's own network",
 		})
 	}
+	if e := t.orders.ahead; e != nil {
+		now = append(now, alarm{
+			"clock/" + string(e.Stamp.Node),
+			fmt.Sprintf("%s %s of node %s is stamped %s, which is ahead of this node's clock: one of the clocks is wrong",
+				e.Kind, e.Key, e.Stamp.Node, e.Stamp.Time().Format(time.DateTime)),
+			"timedatectl   on both nodes",
+		})
+	}
 	for i, site := range t.ix.sites {
 		if health, _ := t.siteHealth(i); health == Down {
 			now = append(now, alarm{

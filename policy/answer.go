@@ -31,12 +31,9 @@ func (s *State) resolve(svc int, b bound, c chain, views []view) decision {
 	if b.override != nil {
 		d.rule = "site override"
 	}
-	if c.move == nil {
-		d.fail, d.rule = true, "no endpoint"
-		return d
-	}
 	eligible := func(v *view) bool { return v.eligible }
-	if c.move.NoneUp && in.AllDown != AllDownLast && anyView(views, eligible) {
+	noneUp := c.move != nil && c.move.NoneUp
+	if noneUp && in.AllDown != AllDownLast && anyView(views, eligible) {
 		d.rule = "all_down: " + in.AllDown.String()
 		switch in.AllDown {
 		case AllDownServfail:
@@ -48,23 +45,25 @@ func (s *State) resolve(svc int, b bound, c chain, views []view) decision {
 		}
 		return d
 	}
-	if c.move.NoneUp {
+	if noneUp {
 		d.rule = "all_down: last"
 	}
 	d.set = filter(views, func(v *view) bool { return v.inSet && v.eligible })
 	if slices.Contains(d.set, true) {
 		return d
 	}
-	if anyView(views, eligible) {
+	switch {
+	case anyView(views, eligible):
 		d.set, d.fallback = in.first(views, eligible), "no endpoint of the newest move may be chosen: the first that may be is answered"
-	} else {
+	case anyView(views, func(v *view) bool { return v.inSet && v.inside }):
 		d.set = filter(views, func(v *view) bool { return v.inSet && v.inside })
 		d.fallback = "every endpoint is drained or lost: the last set is answered as it was"
+	case anyView(views, func(v *view) bool { return v.inside }):
+		d.set = in.first(views, func(v *view) bool { return v.inside })
+		d.fallback = "every endpoint is drained or lost: the first is answered all the same"
+	default:
+		d.fail, d.rule = true, "no endpoint"
 	}
-	if !slices.Contains(d.set, true) {
-		d.set = filter(views, func(v *view) bool { return v.inside })
-	}
-	d.fail = !slices.Contains(d.set, true)
 	return d
 }
 
@@ -100,12 +99,12 @@ func (s *State) choices(in *serviceInfo, d decision) []Choice {
 		return []Choice{{}}
 	}
 	if d.by != Nearest {
-		return []Choice{s.choice(in, d, s.shares(in, d, -1))}
+		return []Choice{in.choice(s.shares(in, d, -1))}
 	}
-	list := []Choice{s.choice(in, d, s.shares(in, d, -1))}
+	list := []Choice{in.choice(s.shares(in, d, -1))}
 	same := true
 	for _, g := range s.ix.groups {
-		c := s.choice(in, d, s.shares(in, d, s.ix.siteOf[g.Site]))
+		c := in.choice(s.shares(in, d, s.ix.siteOf[g.Site]))
 		same = same && equalChoices(c, list[0])
 		list = append(list, c)
 	}
@@ -238,13 +237,13 @@ func mix(first, next []int, percent uint32) []share {
 
 // choice makes the RRsets of both families. Where one member is picked for each
 // answer both families list the same members, so that they agree about the site.
-func (s *State) choice(in *serviceInfo, d decision, list []share) Choice {
+func (in *serviceInfo) choice(list []share) Choice {
 	picked := slices.ContainsFunc(list, func(m share) bool { return m.weight > 0 })
 	var c Choice
 	for _, m := range list {
 		ep := &in.eps[m.ep]
 		v4, v6 := families(ep.Addresses)
-		site := s.memberSite(in, ep, d)
+		site := ep.At[0].Site // a shared VIP counts for the first of its sites
 		if picked || len(v4) > 0 {
 			c.A = append(c.A, Member{Site: site, Weight: m.weight, Addrs: v4})
 		}
@@ -264,22 +263,6 @@ func families(addrs []netip.Addr) (v4, v6 []netip.Addr) {
 		}
 	}
 	return v4, v6
-}
-
-// memberSite is the site that an answer counts for: for a shared VIP the one
-// that is meant, or the first that takes traffic.
-func (s *State) memberSite(in *serviceInfo, ep *endpointInfo, d decision) SiteID {
-	if d.override != nil && d.override.site >= 0 && ep.inSite(d.override.site) {
-		return s.ix.sites[d.override.site].ID
-	}
-	if len(ep.at) > 1 {
-		for _, at := range ep.At {
-			if s.orders.offReason(in, ep, at.Site) == "" {
-				return at.Site
-			}
-		}
-	}
-	return ep.At[0].Site
 }
 
 // pinned is the answer of addresses that a person named. With other, the family that they
@@ -387,7 +370,7 @@ func (s *State) choiceText(a *Answer, c Choice) string {
 	var parts []string
 	for _, m := range slices.Concat(c.A, c.AAAA) {
 		share := ""
-		if total > 0 {
+		if total > m.Weight {
 			share = fmt.Sprintf(", %.3g %%", 100*float64(m.Weight)/float64(total))
 		}
 		for _, addr := range m.Addrs {

@@ -115,7 +115,7 @@ type choice struct {
 	set    []bool
 	noneUp bool
 	ramp   []bool // enters by a ramp
-	rule   string // why this set, for people
+	why    string // what was done without, for people; "": nothing
 }
 
 // choose finds the set that should follow the newest move of c. An endpoint leaves
@@ -142,19 +142,19 @@ func (s *State) choose(svc int, c chain, views []view) choice {
 	for i, pass := range []struct {
 		ok    func(*view) bool
 		least int
-		rule  string
+		why   string
 	}{
 		{keptOrReady, least, ""},
-		{up, least, "all that was answered is down"},
-		{keptOrReady, 1, "no site has min_healthy endpoints"},
-		{up, 1, "no site has min_healthy endpoints"},
-		{unknown, 1, "all that was answered is down and none is up"},
+		{up, least, ""},
+		{keptOrReady, 1, "no site has min_healthy of its endpoints up"},
+		{up, 1, "no site has min_healthy of its endpoints up"},
+		{unknown, 1, "none is up, and what is not known to be down is tried"},
 	} {
 		set, ok := in.pick(views, pass.ok, pass.least)
 		if !ok {
 			continue
 		}
-		ch := choice{set: set, rule: pass.rule, ramp: make([]bool, len(views))}
+		ch := choice{set: set, why: pass.why, ramp: make([]bool, len(views))}
 		if i == 0 && !fresh && !wasNone {
 			s.addRamps(in, c, views, stays, &ch)
 		}
@@ -162,9 +162,9 @@ func (s *State) choose(svc int, c chain, views []view) choice {
 	}
 	eligible := func(v *view) bool { return v.eligible }
 	if !anyView(views, eligible) { // nothing to choose from: what was decided stands
-		return choice{set: currentSet(views), noneUp: wasNone, rule: "no candidate"}
+		return choice{set: currentSet(views), noneUp: wasNone, ramp: make([]bool, len(views))}
 	}
-	ch := choice{set: currentSet(views), noneUp: true, rule: "none is up"}
+	ch := choice{set: currentSet(views), noneUp: true, ramp: make([]bool, len(views))}
 	if fresh {
 		ch.set, _ = in.pick(views, eligible, 1)
 	}

@@ -141,7 +141,7 @@ func (s *State) pendingEndpoint(in *serviceInfo, e int, d decision) string {
 
 // expiryNear says that an override's time is about to end, or "".
 func (s *State) expiryNear(v *override) string {
-	if v == nil || v.Expires.IsZero() || s.now.Before(v.warnAt()) {
+	if v == nil || v.Expires.IsZero() || s.now.Before(v.warnAt()) || v.over(s.now) {
 		return ""
 	}
 	return "the expiry of override " + v.Key + " is near"

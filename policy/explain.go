@@ -170,7 +170,7 @@ func (s *State) steps(ref nameRef, a *Answer, d decision, group int) []string {
 	if d.fallback != "" {
 		say("%s.", strings.ToUpper(d.fallback[:1])+d.fallback[1:])
 	}
-	if !a.Fail {
+	if !a.Fail && d.by == in.Steer && d.rule != "all_down: primary" && d.fallback == "" {
 		say("%s", s.steerText(in, a, group))
 	}
 	for _, w := range s.waiting(ref.svc) {

@@ -6,10 +6,11 @@ import "time"
 // the site is or one of its targets is, up when all are.
 func (s *State) atHealth(at atInfo) (HealthState, time.Time) {
 	health, since := Up, time.Time{}
-	if state, when := s.siteHealth(at.site); state == Down {
-		return Down, when
-	} else if state == Up {
-		since = when
+	if !s.silent(at.site) {
+		health, since = s.siteHealth(at.site)
+	}
+	if health == Down {
+		return Down, since
 	}
 	for _, i := range at.targets {
 		if i < 0 {
@@ -36,33 +37,66 @@ func worse(a, b HealthState) HealthState {
 }
 
 // siteHealth is a site's word against itself: down when one requirement is down,
-// up when all are up, unknown where it has none or they are not known here.
+// up when all are up, unknown where it has none or this node does not know them.
 func (s *State) siteHealth(site int) (HealthState, time.Time) {
-	required := s.ix.required[site]
-	if len(required) == 0 {
-		return Unknown, time.Time{}
-	}
-	health, since := Up, time.Time{}
-	for _, i := range required {
+	health, since, known := Up, time.Time{}, false
+	for _, i := range s.ix.required[site] {
 		t := &s.targets[i]
+		if t.seen.IsZero() && t.state == Unknown { // probed by the site's own nodes only
+			continue
+		}
+		known = true
 		if w := worse(health, t.state); w != health {
 			health, since = w, t.since
 		} else if t.state == health && t.since.After(since) {
 			since = t.since
 		}
 	}
+	if !known {
+		return Unknown, time.Time{}
+	}
 	return health, since
 }
 
-// observe counts results in and marks what rests on a state that changed.
+// silent says that nothing is known here of what a site requires.
+func (s *State) silent(site int) bool {
+	for _, i := range s.ix.required[site] {
+		if t := &s.targets[i]; !t.seen.IsZero() || t.state != Unknown {
+			return false
+		}
+	}
+	return true
+}
+
+// observe counts results in and marks what rests on a state that changed. What came
+// together is judged together: whether anything succeeds is found first.
 func (t *turn) observe(list []Observation) {
 	for _, o := range list {
-		i, ok := t.ix.targetOf[o.Target]
-		if !ok {
-			continue // of a configuration that is no more
+		if i, ok := t.ix.targetOf[o.Target]; ok {
+			t.hear(i, o.Outcome)
 		}
-		t.observeOne(i, o)
 	}
+	for _, o := range list {
+		if i, ok := t.ix.targetOf[o.Target]; ok { // else of a configuration that is no more
+			t.observeOne(i, o)
+		}
+	}
+	t.suspectSelf()
+}
+
+// hear keeps count of the targets whose last result is a success.
+func (t *turn) hear(i int, o Outcome) {
+	tg := &t.targets[i]
+	if tg.heard && tg.last == Success {
+		t.succeeding--
+	}
+	if o == Success {
+		t.succeeding++
+	}
+	if !tg.heard && t.ix.here[i] {
+		t.unheard--
+	}
+	tg.heard, tg.last = true, o
 }
 
 func (t *turn) observeOne(i int, o Observation) {
@@ -70,28 +104,20 @@ func (t *turn) observeOne(i int, o Observation) {
 	if o.At.IsZero() || o.At.After(t.now) {
 		o.At = t.now
 	}
-	if tg.heard && tg.last == Success {
-		t.succeeding--
-	}
-	if o.Outcome == Success {
-		t.succeeding++
-	}
-	if !tg.heard && t.ix.here[i] {
-		t.unheard--
-	}
 	var p *path
 	if n, ok := t.ix.siteOf[cfg.Site]; ok {
 		p = &t.paths[n]
 	}
 	before, wasChanging := tg.state, tg.changing()
-	tg.note(p, o.Outcome)
 	fall := 0
-	if p != nil && o.Outcome != Success {
-		fall = p.fall()
+	if p != nil {
+		p.note(i, o.Outcome, tg.missing)
+		if o.Outcome != Success {
+			fall = p.fall()
+		}
 	}
 	tg.take(o, cfg, fall, t.succeeding == 0)
-	t.suspectSelf()
-	if !t.suspect.IsZero() { // what is seen while blind is no evidence
+	if !t.suspect.IsZero() && t.succeeding == 0 { // what is seen while blind is no evidence
 		tg.fails, tg.refusals = 0, 0
 	}
 	if tg.state != before {
@@ -129,6 +155,9 @@ func (t *turn) suspectSelf() {
 	t.change("node "+string(t.ix.cfg.Self), "trusts itself", "suspects itself", "none of its probes succeeds")
 	for i := range t.targets {
 		t.targets[i].forget(t.now)
+	}
+	for i := range t.paths {
+		t.paths[i].forget()
 	}
 	t.touchAll()
 	t.sitesTouched = true

@@ -129,8 +129,9 @@ func (t *turn) left(in *serviceInfo, b bound, e int, m Mark, v *view) Mark {
 	if v.eligible && !down {
 		return m // another is preferred
 	}
+	m.Failed = m.failed(t.now)
 	if down && !m.Back.IsZero() && t.now.Sub(m.Back) < quietDay {
-		m.Failed = m.failed(t.now) + 1
+		m.Failed++
 	}
 	m.Left = t.now
 	m.SiteLoss = t.siteGone(&in.eps[e], b)
@@ -174,6 +175,9 @@ func (t *turn) cause(in *serviceInfo, c chain, views []view, ch choice, marks []
 	}
 	if ch.noneUp {
 		parts = append(parts, "none is up")
+	}
+	if ch.why != "" {
+		parts = append(parts, ch.why)
 	}
 	for e := range views {
 		v, name := &views[e], in.endpointName(e)

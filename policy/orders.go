@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ type orders struct {
 	returns    map[ServiceID]returnOrder
 	gates      map[string]bool // open
 	suspended  []*order
+	ahead      *Entry      // an order stamped too far ahead of this node's clock
 	wakes      []time.Time // later than now: expiries and the warnings of them
 }
 
@@ -102,7 +104,7 @@ func (s *State) readOrders() *orders {
 	for _, e := range s.entries {
 		s.readOrder(o, e)
 	}
-	byStamp := func(a, b Entry) int { return a.Stamp.Compare(b.Stamp) }
+	byStamp := func(a, b Entry) int { return cmp.Or(a.Stamp.Compare(b.Stamp), cmp.Compare(a.Key, b.Key)) }
 	slices.SortFunc(o.overrides, func(a, b *override) int { return byStamp(a.Entry, b.Entry) })
 	slices.SortFunc(o.drains, func(a, b *order) int { return byStamp(a.Entry, b.Entry) })
 	s.suspend(o)
@@ -120,6 +122,12 @@ func (s *State) readOrders() *orders {
 }
 
 func (s *State) readOrder(o *orders, e Entry) {
+	if over := e.Stamp.Time().Add(-maxSkew); over.After(s.now) && e.Kind != KindMove && e.Kind != KindFall && e.Kind != KindAlarm {
+		if o.ahead == nil || o.ahead.Stamp.Compare(e.Stamp) < 0 {
+			o.ahead = &e
+		}
+		o.wakeAt(s.now, over)
+	}
 	switch e.Kind {
 	case KindOverride:
 		s.readOverride(o, e)

@@ -169,10 +169,14 @@ func (s *State) waiting(svc int) []WaitStatus {
 			continue
 		}
 		site := in.eps[e].At[0].Site
-		list = append(list, WaitStatus{
+		w := WaitStatus{
 			Endpoint: in.eps[e].ID, Site: site, Until: v.until, Why: v.why,
 			Command: fmt.Sprintf("pharos return %s --to %s --reason ...", in.ID, site),
-		})
+		}
+		if v.gate != "" {
+			w.Command = "pharos gate open " + v.gate + " --reason ..."
+		}
+		list = append(list, w)
 	}
 	return list
 }

@@ -21,6 +21,7 @@ type readmission struct {
 	byHand bool      // a person has to end it
 	wanted bool      // it would be chosen if it were ready
 	why    string
+	gate   string // the closed gate that holds it back
 }
 
 // readmit judges an endpoint that is up, a candidate, and not in the set.
@@ -58,7 +59,7 @@ func (s *State) readmit(in *serviceInfo, e int, b bound, c chain, views []view) 
 		r.ready = true
 	}
 	if gate := s.closedGate(); gate != "" && r.ready {
-		r.ready, r.why = false, "gate "+gate+" is closed"
+		r.ready, r.gate, r.why = false, gate, "gate "+gate+" is closed"
 	}
 	return r
 }
@@ -66,7 +67,7 @@ func (s *State) readmit(in *serviceInfo, e int, b bound, c chain, views []view) 
 // ordered says whether a person's return names the endpoint and was given since it left.
 func (s *State) ordered(in *serviceInfo, ep *endpointInfo, m Mark, readmitted time.Time) bool {
 	order, ok := s.orders.returns[in.ID]
-	if !ok || order.given.Before(m.Left.Truncate(time.Millisecond)) || order.given.Before(readmitted) {
+	if !ok || !order.given.After(m.Left.Truncate(time.Millisecond)) || order.given.Before(readmitted) {
 		return false
 	}
 	site, ok := s.ix.siteOf[order.to]

@@ -241,6 +241,7 @@ func (t *turn) reconfigure(cfg *Config) {
 	for id, i := range s.ix.siteOf {
 		if old, ok := oldIx.siteOf[id]; ok {
 			s.paths[i] = oldPaths[old]
+			s.paths[i].forget() // targets have new numbers
 		}
 	}
 	for i := range s.svcs {

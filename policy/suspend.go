@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,7 +83,9 @@ func (s *State) spans(o *orders) []span {
 			list = append(list, span{kind: e.Kind, key: e.Key, from: e.Ends, until: e.Stamp})
 		}
 	}
-	slices.SortFunc(list, func(a, b span) int { return a.from.Compare(b.from) })
+	slices.SortFunc(list, func(a, b span) int {
+		return cmp.Or(a.from.Compare(b.from), cmp.Compare(a.kind, b.kind), cmp.Compare(a.key, b.key))
+	})
 	return list
 }
 

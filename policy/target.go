@@ -22,7 +22,7 @@ type target struct {
 	fails    int   // failures in a row
 	refusals int   // of those, answers that said no
 	oks      int   // successes in a row, while on the way up
-	timeouts int   // timeouts in a row that no success has ended yet
+	missing  bool  // its last results are timeouts that nothing has ended yet
 	heard    bool  // a result came since the start
 	last     Outcome
 	since    time.Time // when state became what it is
@@ -37,33 +37,68 @@ const maxFall = 15
 // falseDown is how likely a run of lost checks may be taken for a death.
 const falseDown = 1e-4
 
-// path holds the last results on the way to one site, over all targets there.
-// Only successes, and timeouts that a success of the same target ended, are in it:
-// loss is what comes back, death does not.
+// path holds the last results on the way to one site, over all targets there, in
+// the order in which they came. A timeout counts only once a success of the same
+// target has ended its run: loss is what comes back, death does not.
 type path struct {
-	ring [50]bool
+	ring [50]crossing
 	next int
-	n    int
 }
 
-func (p *path) add(lost bool) {
-	p.ring[p.next] = lost
+// crossing is one result on a path.
+type crossing struct {
+	target int
+	kind   crossed
+}
+
+type crossed uint8
+
+const (
+	noCrossing crossed = iota
+	arrived
+	missing // a timeout that nothing has ended yet
+	lost    // a timeout that a success has ended
+)
+
+func (p *path) add(target int, kind crossed) {
+	p.ring[p.next] = crossing{target, kind}
 	p.next = (p.next + 1) % len(p.ring)
-	p.n = min(p.n+1, len(p.ring))
+}
+
+// settle makes what a target is still missing lost, or nothing.
+func (p *path) settle(target int, kind crossed) {
+	for i := range p.ring {
+		if p.ring[i] == (crossing{target, missing}) {
+			p.ring[i].kind = kind
+		}
+	}
+}
+
+// forget leaves out what is still missing of every target.
+func (p *path) forget() {
+	for i := range p.ring {
+		if p.ring[i].kind == missing {
+			p.ring[i].kind = noCrossing
+		}
+	}
 }
 
 // loss is the worse of the last 10 and the last 50 results.
 func (p *path) loss() float64 {
-	near, all := 0, 0
-	for i := range p.n {
-		if p.ring[(p.next-1-i+len(p.ring))%len(p.ring)] {
+	n, near, all := 0, 0, 0
+	for i := range p.ring {
+		switch p.ring[(p.next-1-i+len(p.ring))%len(p.ring)].kind {
+		case lost:
+			n++
 			all++
-			if i < 10 {
+			if n <= 10 {
 				near++
 			}
+		case arrived:
+			n++
 		}
 	}
-	return max(float64(near)/10, float64(all)/float64(max(p.n, 10)))
+	return max(float64(near)/10, float64(all)/float64(max(n, 10)))
 }
 
 // fall is the least k with lossᵏ ≤ 10⁻⁴, at most 15; 0 on a clean path.
@@ -78,28 +113,28 @@ func (p *path) fall() int {
 	return min(maxFall, int(math.Ceil(math.Log(falseDown)/math.Log(loss)-1e-9)))
 }
 
-// note records one result on the path.
-func (t *target) note(p *path, o Outcome) {
+// note records one result of a target on its path.
+func (p *path) note(target int, o Outcome, run bool) {
 	switch o {
 	case Timeout:
-		t.timeouts++
-	case Refused: // the path works, and what was lost before it may have been the target
-		t.timeouts = 0
-	case Success:
-		if p != nil {
-			for range min(t.timeouts, len(p.ring)) {
-				p.add(true)
-			}
-			p.add(false)
+		p.add(target, missing)
+	case Refused: // the path works, and what was missing may have been the target
+		if run {
+			p.settle(target, noCrossing)
 		}
-		t.timeouts = 0
+	case Success:
+		if run {
+			p.settle(target, lost)
+		}
+		p.add(target, arrived)
 	}
 }
 
 // take counts one result in. blind forbids to find a target down: where nothing
 // that this node probes succeeds, the fault may be its own.
 func (t *target) take(o Observation, cfg Target, fall int, blind bool) {
-	t.heard, t.last, t.seen, t.latency, t.reason = true, o.Outcome, o.At, o.Latency, o.Reason
+	t.seen, t.latency, t.reason = o.At, o.Latency, o.Reason
+	t.missing = o.Outcome == Timeout
 	if o.Outcome == Success {
 		t.fails, t.refusals = 0, 0
 		if t.state == Up {
@@ -146,7 +181,7 @@ func (t *target) forget(at time.Time) {
 	case t.state == Down:
 		t.set(Unknown, byRise, at)
 	}
-	t.fails, t.refusals, t.oks, t.timeouts = 0, 0, 0, 0
+	t.fails, t.refusals, t.oks = 0, 0, 0
 }
 
 // changing says that counting is under way that may change the state.

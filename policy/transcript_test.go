@@ -471,7 +471,11 @@ func (s *story) status() {
 			s.say("  name %s %d %s by %s", n.Name, n.TTL, n.Answer, n.Rule)
 		}
 		for _, w := range sv.Waiting {
-			s.say("  waiting %s until %s: %s; %s", w.Endpoint, w.Until.Format(time.TimeOnly), w.Why, w.Command)
+			until := "a person's word"
+			if !w.Until.IsZero() {
+				until = w.Until.Format(time.TimeOnly)
+			}
+			s.say("  waiting %s until %s: %s; %s", w.Endpoint, until, w.Why, w.Command)
 		}
 	}
 	for _, v := range st.Overrides {
