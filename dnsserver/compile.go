@@ -41,6 +41,14 @@ type compiler struct {
 	name name
 	buf  []byte // the entry
 	star bool   // it is a wildcard's
+
+	stars []star
+}
+
+// star is the name that a wildcard lies below.
+type star struct {
+	hash uint64
+	rel  string
 }
 
 // unlistedType is one that no zone holds: what is answered to it is answered
@@ -66,6 +74,11 @@ func compileZone(zone *zones.Zone, yield func()) *zoneAnswers {
 		yield()
 		return true
 	})
+	for _, s := range c.stars {
+		if parent := z.table.get(s.hash, []byte(s.rel)); parent != nil {
+			parent.setFlag(hasStar)
+		}
+	}
 	z.table.trim()
 	z.table.yield = nil
 	return z
@@ -117,10 +130,7 @@ func (c *compiler) node(owner []byte, sets []zones.RRset, flags zones.NodeFlags)
 	c.msg.track = c.star || flags&zones.FlagDelegation != 0
 	e := entry(c.buf)
 	if c.star {
-		skip := 1 // the parent has an entry already: it comes first in canonical order
-		if parent := z.table.get(c.name.hash[skip], rel[2:]); parent != nil {
-			parent.setFlag(hasStar)
-		}
+		c.stars = append(c.stars, star{c.name.hash[1], string(rel[2:])})
 	}
 	if flags&zones.FlagSteered != 0 {
 		z.steered = append(z.steered, append([]byte(nil), owner...))
@@ -128,7 +138,7 @@ func (c *compiler) node(owner []byte, sets []zones.RRset, flags zones.NodeFlags)
 	}
 	switch {
 	case flags&zones.FlagDelegation != 0 && c.star:
-		e.setFlag(isSlow)
+		e.setFlag(isSlow | isCut)
 	case flags&zones.FlagDelegation != 0:
 		e.setFlag(isCut)
 		c.exact(dns.TypeDS, dns.TypeDS)
@@ -219,8 +229,12 @@ func (c *compiler) alias(sets []zones.RRset) {
 			c.list(dns.TypeA, nil)
 			c.list(dns.TypeAAAA, nil)
 		}
+		atApex := string(o.at.bytes()) == string(c.z.apex)
+		if atApex {
+			c.list(dns.TypeDS, nil) // the parent's, if that is served
+		}
 		o.result.Each(func(s zones.RRset) bool {
-			if s.Type != dns.TypeCNAME {
+			if s.Type != dns.TypeCNAME && !(atApex && s.Type == dns.TypeDS) {
 				types = append(types, s.Type)
 			}
 			return true
@@ -275,12 +289,9 @@ func (c *compiler) template(self []byte, base int) answer {
 	for rest := m.written; len(rest) > 0; {
 		w := rest[:wireNameLen(rest)]
 		rest = rest[len(w):]
-		if string(w) == string(self) {
-			continue
-		}
 		if h, ok := below(w, ancestor, base); ok {
 			if self != nil && h == c.name.hash[0] {
-				return nil // a name below the wildcard itself
+				return nil // the wildcard, or below it
 			}
 			clashes = append(clashes, uint32(h>>32))
 		}

@@ -133,6 +133,9 @@ func (r *responder) fast(v *view, buf []byte) (n int, ok bool) {
 		if q.qtype == dns.TypeA || q.qtype == dns.TypeAAAA {
 			return r.steer(v, s, buf)
 		}
+		if s.away {
+			return 0, false
+		}
 	}
 	z, nested := v.index.find(nm, q.qtype)
 	if z == nil {

@@ -46,13 +46,13 @@ type target struct {
 // begin starts the answer to a question; qname is in lower case.
 func (m *message) begin(qname []byte, qtype, qclass uint16, limit int) {
 	m.buf = append(m.buf[:0], make([]byte, headerLen)...)
-	m.nnames, m.count = 0, [3]uint16{}
-	m.written, m.pointers = m.written[:0], m.pointers[:0]
+	m.nnames, m.count, m.pointers = 0, [3]uint16{}, m.pointers[:0]
 	m.name(qname, true)
 	m.buf = binary.BigEndian.AppendUint16(m.buf, qtype)
 	m.buf = binary.BigEndian.AppendUint16(m.buf, qclass)
 	m.start = len(m.buf)
 	m.limit = limit
+	m.written = m.written[:0]
 }
 
 // clear takes back all records.
@@ -128,7 +128,11 @@ func (m *message) reset(k mark) {
 
 // rr appends one record without counting it. class is always IN here.
 func (m *message) rr(owner []byte, typ uint16, ttl uint32, rdata []byte) {
+	k := len(m.written)
 	m.name(owner, true)
+	if binary.BigEndian.Uint16(m.buf[len(m.buf)-2:]) == toQuestion {
+		m.written = m.written[:k] // whatever the question is, its records own its name
+	}
 	m.buf = binary.BigEndian.AppendUint16(m.buf, typ)
 	m.buf = binary.BigEndian.AppendUint16(m.buf, 1)
 	m.buf = binary.BigEndian.AppendUint32(m.buf, ttl)

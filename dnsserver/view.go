@@ -117,6 +117,7 @@ type special struct {
 	wire []byte
 	zone *zoneAnswers // of the steered name; nil: composed each time
 	end  int          // its number
+	away bool         // another zone has the rest of its types
 
 	// For an alias, the CNAMEs that lead there, and the name in them that owns
 	// the addresses.
@@ -214,7 +215,7 @@ func (v *view) settleAlias(c *composer, n *name, z *zoneAnswers, l loose) (s spe
 	if v.find(n, dns.TypeA) != z {
 		return s, false // a deeper zone has the name
 	}
-	s.wire = l.name
+	s.wire, s.away = l.name, l.target != nil
 	o := c.compose(v, n, dns.TypeA, dns.ClassINET, maxMessage)
 	isStar := l.name[0] == 1 && l.name[1] == '*'
 	if o.end != endSteered || isStar {
