@@ -56,36 +56,40 @@ func (r result) after(d time.Duration) string {
 	return s
 }
 
-// check is one check of one target under way: up to Target.Attempts attempts
-// beside each other. The first that is answered decides it, success or not;
-// where none is, the timeout does.
+// check is the check of one target that is under way: up to Target.Attempts
+// attempts beside each other. The first that is answered decides it, success
+// or not; where none is, the timeout does. When nothing of it is left, the next
+// check of the target uses it again.
 type check struct {
-	p      *Prober
-	t      *target
-	ctx    context.Context // of the attempts; ends when the check is over
-	cancel context.CancelFunc
-	start  time.Time
+	p *Prober
+	t *target
 
 	mu      sync.Mutex
-	timer   *time.Timer // of the next step; nil: not armed
+	ctx     context.Context // of the attempts; ends when the check is over
+	cancel  context.CancelFunc
+	start   time.Time
+	timer   *time.Timer // of the next step
 	steps   int         // parts of the timeout that have passed; it has as many as Attempts
 	made    int         // attempts started
 	running int         // attempts that have not returned
-	holds   int         // goroutines that still use the check
+	holds   int         // goroutines and an armed timer that use the check
 	over    time.Time   // when it was decided or aborted; zero: it is not
 	last    string      // why the latest unanswered attempt was not answered
 }
 
-// newCheck returns a check whose run is to be called. Prober.mu is held.
-func newCheck(p *Prober, t *target) *check {
-	c := &check{p: p, t: t, start: time.Now(), made: 1, running: 1, holds: 1}
-	c.ctx, c.cancel = context.WithCancel(p.ctx)
-	return c
+// begin readies c for the call of run. Nobody else uses it.
+func (c *check) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.start, c.over, c.last = time.Time{}, time.Time{}, ""
+	c.steps, c.made, c.running, c.holds = 0, 1, 1, 1
 }
 
 // run makes the first attempt.
 func (c *check) run() {
 	c.mu.Lock()
+	c.start = time.Now()
 	if c.over.IsZero() {
 		c.arm()
 	}
@@ -93,30 +97,35 @@ func (c *check) run() {
 	c.attempt(1)
 }
 
-// arm sets the timer for the next step. c.mu is held, and no timer is armed.
+// arm sets the timer, which is not set, for the next step. c.mu is held.
 func (c *check) arm() {
 	at := c.t.Timeout * time.Duration(c.steps+1) / time.Duration(c.t.Attempts)
+	c.holds++
 	c.p.wg.Add(1)
-	c.timer = time.AfterFunc(at-time.Since(c.start), c.step)
+	if d := at - time.Since(c.start); c.timer == nil {
+		c.timer = time.AfterFunc(d, c.step)
+	} else {
+		c.timer.Reset(d)
+	}
 }
 
 // step starts another attempt, or ends the check at its timeout.
 func (c *check) step() {
 	defer c.p.wg.Done()
+	defer c.release()
 	c.mu.Lock()
 	if !c.over.IsZero() {
 		c.mu.Unlock()
 		return
 	}
-	c.timer = nil
 	c.steps++
 	if c.steps < c.t.Attempts {
 		c.made++
 		c.running++
 		c.holds++
 		c.arm()
-		c.p.wg.Add(1)
-		go c.attempt(c.made)
+		n := c.made
+		c.p.wg.Go(func() { c.attempt(n) })
 		c.mu.Unlock()
 		return
 	}
@@ -126,7 +135,7 @@ func (c *check) step() {
 
 // attempt makes the nth attempt.
 func (c *check) attempt(n int) {
-	defer c.p.wg.Done()
+	defer c.release()
 	start := time.Now()
 	r := c.t.checker.attempt(c.ctx, n)
 	latency := time.Since(start)
@@ -145,7 +154,6 @@ func (c *check) attempt(n int) {
 	case exhausted:
 		c.decide(c.unanswered())
 	}
-	c.release()
 }
 
 // unanswered is the observation of a check that nobody answered.
@@ -172,9 +180,9 @@ func (c *check) decide(o policy.Observation) {
 	}
 }
 
-// abort ends the check without an observation. A nil check is none.
+// abort ends the check without an observation.
 func (c *check) abort() {
-	if c != nil && c.finish() {
+	if c.finish() {
 		c.p.freeWorker()
 		c.release()
 	}
@@ -191,6 +199,7 @@ func (c *check) finish() bool {
 	c.over = time.Now()
 	c.holds++
 	if c.timer != nil && c.timer.Stop() {
+		c.holds--
 		c.p.wg.Done()
 	}
 	c.cancel()
@@ -211,7 +220,6 @@ func (c *check) release() {
 // hung reports that the next check is due while attempts of this one, long
 // decided, have still not returned (a program in an uninterruptible wait).
 func (c *check) hung() {
-	defer c.p.wg.Done()
 	c.mu.Lock()
 	hangs := c.holds > 0 && !c.over.IsZero() && time.Since(c.over) >= c.t.Interval/2
 	if hangs {

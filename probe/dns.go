@@ -16,8 +16,7 @@ import (
 // id of its own.
 type dnsChecker struct {
 	d      DNS
-	addr   netip.AddrPort
-	name   string // addr, for people
+	name   string // address and port
 	query  dns.Msg
 	rcode  int
 	answer []dns.RR // owner and TTL do not matter
@@ -31,8 +30,7 @@ func newDNSChecker(t Target) (*dnsChecker, error) {
 	if d.Type == "" {
 		d.Type = "SOA"
 	}
-	c := &dnsChecker{d: d, addr: netip.AddrPortFrom(t.Address, d.Port)}
-	c.name = c.addr.String()
+	c := &dnsChecker{d: d, name: netip.AddrPortFrom(t.Address, d.Port).String()}
 	c.query.SetQuestion(dns.Fqdn(d.Name), dns.StringToType[strings.ToUpper(d.Type)])
 	c.query.RecursionDesired = false
 	c.query.SetEdns0(1232, false)
@@ -85,7 +83,8 @@ func (c *dnsChecker) attempt(ctx context.Context, _ int) result {
 // exchange asks once, and takes the answer to the question, whatever else
 // comes along: a datagram that does not fit may be forged or late.
 func (c *dnsChecker) exchange(ctx context.Context, network string) (*dns.Msg, error) {
-	socket, err := c.dial(ctx, network)
+	var dialer net.Dialer
+	socket, err := dialer.DialContext(ctx, network, c.name)
 	if err != nil {
 		return nil, err
 	}
@@ -109,13 +108,6 @@ func (c *dnsChecker) exchange(ctx context.Context, network string) (*dns.Msg, er
 			return reply, err
 		}
 	}
-}
-
-func (c *dnsChecker) dial(ctx context.Context, network string) (net.Conn, error) {
-	if network == "udp" {
-		return dialer.DialUDP(ctx, network, netip.AddrPort{}, c.addr)
-	}
-	return dialer.DialTCP(ctx, network, netip.AddrPort{}, c.addr)
 }
 
 // readReply decodes a packet if it is the answer to query.

@@ -54,7 +54,7 @@ func (c *execChecker) attempt(ctx context.Context, _ int) result {
 		WaitDelay:   linger,
 	}
 	if err := cmd.Start(); err != nil {
-		return noAnswer("can't be run: " + cause(err))
+		return noAnswer("can't be run: " + errorText(err))
 	}
 	group := cmd.Process.Pid
 	stop := context.AfterFunc(ctx, func() { _ = unix.Kill(-group, unix.SIGKILL) })
@@ -84,7 +84,7 @@ func judgeExec(err error, program, out string) result {
 	case errors.As(err, &exit):
 		return refused(exit.String()+" of "+program, out)
 	}
-	return noAnswer(cause(err))
+	return noAnswer(errorText(err))
 }
 
 func detail(what, more string) string {

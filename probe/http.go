@@ -60,7 +60,8 @@ type hop struct {
 // httpConn is a connection that can be asked again until it is old.
 type httpConn struct {
 	*conn
-	until time.Time
+	stream io.ReadWriter // with TLS or without
+	until  time.Time
 }
 
 func newHTTPChecker(t Target, files *tlsFiles) (*httpChecker, error) {
@@ -230,25 +231,39 @@ func (c *httpChecker) judge(a answer, name string) result {
 func (c *httpChecker) ask(ctx context.Context, h *hop, reuse bool) (answer, error) {
 	if reuse {
 		if kept := c.take(); kept != nil {
-			a, started, err := c.exchange(ctx, kept, h)
+			kept.bind(ctx)
+			a, started, err := c.exchange(kept, h)
 			if err == nil || started || ctx.Err() != nil {
 				return a, err
 			}
 		}
 	}
-	var config *tls.Config
-	if h.url.Scheme == "https" {
-		if config = h.tls; config == nil {
-			config = c.tls.get()
-		}
-	}
-	fresh, err := dial(ctx, h.addr, config)
+	fresh, err := c.open(ctx, h)
 	if err != nil {
 		return answer{}, err
 	}
-	until := time.Now().Add(keepFor/2 + rand.N(keepFor/2))
-	a, _, err := c.exchange(ctx, &httpConn{fresh, until}, h)
+	a, _, err := c.exchange(fresh, h)
 	return a, err
+}
+
+// open makes a new connection.
+func (c *httpChecker) open(ctx context.Context, h *hop) (*httpConn, error) {
+	socket, err := dial(ctx, h.addr)
+	if err != nil {
+		return nil, err
+	}
+	fresh := &httpConn{conn: socket, stream: socket, until: time.Now().Add(keepFor/2 + rand.N(keepFor/2))}
+	if h.url.Scheme == "https" {
+		config := h.tls
+		if config == nil {
+			config = c.tls.get()
+		}
+		if fresh.stream, err = socket.secure(config); err != nil {
+			socket.drop()
+			return nil, err
+		}
+	}
+	return fresh, nil
 }
 
 // take returns the kept connection, if it still is one.
@@ -260,27 +275,25 @@ func (c *httpChecker) take() *httpConn {
 	if kept == nil {
 		return nil
 	}
-	if time.Now().After(kept.until) || !kept.idle() {
+	if time.Now().After(kept.until) || !kept.quiet() {
 		kept.drop()
 		return nil
 	}
 	return kept
 }
 
-// exchange sends the request and reads the answer; the connection is kept or
-// dropped after it. started says that something was answered.
-func (c *httpChecker) exchange(ctx context.Context, conn *httpConn, h *hop) (a answer, started bool, err error) {
-	stop := conn.endWith(ctx)
-	r := newAnswerReader(conn)
+// exchange sends the request and reads the answer; the connection, bound to
+// the attempt, is kept or dropped after it. started says that something was
+// answered.
+func (c *httpChecker) exchange(conn *httpConn, h *hop) (a answer, started bool, err error) {
+	r := newAnswerReader(conn.stream)
 	defer r.free()
-	if _, err = conn.Write(h.request); err == nil {
-		a, err = r.answer(h.read, c.body != nil, conn.tcp)
+	if _, err = conn.stream.Write(h.request); err == nil {
+		a, err = r.answer(h.read, c.body != nil, conn)
 	}
-	started = r.started()
-	ended := !stop()
-	if err != nil || ended || !a.keep || h != c.first || c.h.NewConnection {
+	if err != nil || !a.keep || h != c.first || c.h.NewConnection || !conn.free() {
 		conn.drop()
-		return a, started, err
+		return a, r.begun, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -288,7 +301,7 @@ func (c *httpChecker) exchange(ctx context.Context, conn *httpConn, h *hop) (a a
 		c.kept.drop()
 	}
 	c.kept = conn
-	return a, started, nil
+	return a, r.begun, nil
 }
 
 // follow returns the request that a redirect asks for. On the host that was
@@ -388,8 +401,6 @@ func (r *answerReader) free() {
 	r.buf = nil
 }
 
-func (r *answerReader) started() bool { return r.begun }
-
 // Read lets bufio read no more than is left.
 func (r *answerReader) Read(p []byte) (int, error) {
 	if r.left <= 0 {
@@ -464,9 +475,7 @@ func (r *answerReader) drain(body io.Reader, conn deadliner) bool {
 
 // malformed marks the errors that come from what was read, not from reading.
 func malformed(err error) error {
-	var netErr net.Error
-	switch {
-	case errors.Is(err, errTooLong), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &netErr):
+	if errors.Is(err, errTooLong) || fromNetwork(err) || tlsRefusal(err) != "" {
 		return err
 	}
 	return fmt.Errorf("%w: %w", errMalformed, err)

@@ -3,7 +3,7 @@ package probe
 import (
 	"bytes"
 	"context"
-	crand "crypto/rand"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -143,23 +143,34 @@ type echo struct {
 
 // openPing opens a raw socket, or a ping socket where that is not allowed.
 func openPing(six bool) (*pingSocket, error) {
-	s := &pingSocket{six: six, raw: true, expected: map[uint64]*echo{}}
-	_, _ = crand.Read(s.cookie[:]) // never fails
+	s, err := listenPing(six, true)
+	if errors.Is(err, os.ErrPermission) {
+		s, err = listenPing(six, false)
+	}
+	return s, err
+}
+
+func listenPing(six, raw bool) (*pingSocket, error) {
+	s := &pingSocket{six: six, raw: raw, expected: map[uint64]*echo{}}
+	_, _ = rand.Read(s.cookie[:]) // never fails
 	s.id = binary.BigEndian.Uint16(s.cookie[:])
-	raw, ping, any := "ip4:icmp", "udp4", "0.0.0.0"
+	network := map[[2]bool]string{{false, true}: "ip4:icmp", {true, true}: "ip6:ipv6-icmp", {false, false}: "udp4", {true, false}: "udp6"}[[2]bool{six, raw}]
+	unspecified := "0.0.0.0"
 	if six {
-		raw, ping, any = "ip6:ipv6-icmp", "udp6", "::"
+		unspecified = "::"
 	}
 	var err error
-	if s.conn, err = icmp.ListenPacket(raw, any); err == nil {
-		return s, s.filter()
-	}
-	if !errors.Is(err, os.ErrPermission) {
+	if s.conn, err = icmp.ListenPacket(network, unspecified); err != nil {
 		return nil, err
 	}
-	s.raw = false
-	s.conn, err = icmp.ListenPacket(ping, any)
-	return s, err
+	if raw {
+		err = s.filter()
+	}
+	if err != nil {
+		_ = s.conn.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // filter lets only echo replies through: a raw socket gets all ICMP of the host.

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +23,11 @@ const (
 	tick = 4 * time.Millisecond
 	// pace is the distance between the first checks of targets that came together.
 	pace = 100 * time.Microsecond
+	// backlog is how many checks may be started that the processor has not come
+	// to yet. Beyond it, starting waits: a busy machine makes checks late, it
+	// must not make them time out.
+	backlog = 64
+	maxIdle = 256 // workers kept for the next check
 )
 
 // Config is what a Prober needs to know beside its targets.
@@ -39,6 +47,7 @@ type Prober struct {
 	metrics *metrics
 	pings   *pings
 	files   tlsFiles
+	make    func(Target) (checker, error)
 	epoch   time.Time     // schedule times count from here, by the monotonic clock
 	wake    chan struct{} // tells the schedule of earlier work; holds one
 
@@ -52,6 +61,10 @@ type Prober struct {
 	waiting []*target // due, in want of a worker
 	workers int       // at work
 
+	work  chan *check  // to an idle worker
+	idle  atomic.Int32 // workers
+	unrun atomic.Int32 // checks started that have not begun to run
+
 	wg sync.WaitGroup // every goroutine and every armed timer
 }
 
@@ -64,8 +77,9 @@ type target struct {
 	grid  time.Duration // the same without jitter
 	first bool          // the next check is the first one
 	index int           // in the heap; -1: not in it
-	busy  *check        // the check under way, until its last attempt has returned
+	check check
 
+	busy   bool // a check is under way, until its last attempt has returned
 	missed bool // a check was due while busy
 	queued bool // in Prober.waiting
 	gone   bool // no longer wanted
@@ -82,10 +96,12 @@ func New(cfg Config, report func(policy.Observation), log *slog.Logger, reg prom
 		metrics: newMetrics(reg),
 		epoch:   time.Now(),
 		wake:    make(chan struct{}, 1),
+		work:    make(chan *check),
 		targets: map[policy.TargetID]*target{},
 	}
 	p.files.log = log
 	p.pings = newPings(log, &p.wg)
+	p.make = p.newChecker
 	return p
 }
 
@@ -115,17 +131,18 @@ func (p *Prober) Set(targets []Target) {
 	fresh := p.build(changed)
 
 	p.mu.Lock()
-	var over []*check
+	var gone []*target
 	for id, t := range p.targets {
 		if !wanted[id] {
-			over = append(over, p.remove(t))
+			gone = append(gone, t)
 		}
 	}
 	for _, t := range changed {
 		if old := p.targets[t.ID]; old != nil {
-			over = append(over, p.remove(old))
+			gone = append(gone, old)
 		}
 	}
+	busy := p.remove(gone)
 	for _, t := range fresh {
 		p.targets[t.ID] = t
 	}
@@ -135,8 +152,8 @@ func (p *Prober) Set(targets []Target) {
 	p.metrics.targets.Set(float64(len(p.targets)))
 	p.mu.Unlock()
 
-	for _, c := range over {
-		c.abort()
+	for _, t := range busy {
+		t.check.abort()
 	}
 	p.rouse()
 }
@@ -150,27 +167,35 @@ func sameSettings(a, b Target) bool {
 func (p *Prober) build(list []Target) []*target {
 	built := make([]*target, 0, len(list))
 	for _, t := range list {
-		c, err := p.newChecker(t)
+		c, err := p.make(t)
 		if err != nil {
 			p.log.Error("target can't be probed", "target", t.Label, "id", t.ID, "error", err)
 			continue
 		}
-		built = append(built, &target{Target: t, checker: c, index: -1, first: true})
+		built = append(built, &target{Target: t, checker: c, index: -1, first: true, check: check{p: p}})
+		made := built[len(built)-1]
+		made.check.t = made
 	}
 	return built
 }
 
-// remove takes t off the schedule, and returns its check under way or nil.
-func (p *Prober) remove(t *target) *check {
-	t.gone = true
-	delete(p.targets, t.ID)
-	if t.index >= 0 {
-		p.due.remove(t)
+// remove takes targets off the schedule, and returns those whose check under
+// way is to be aborted. p.mu is held.
+func (p *Prober) remove(gone []*target) []*target {
+	var busy []*target
+	for _, t := range gone {
+		t.gone = true
+		delete(p.targets, t.ID)
+		if t.index >= 0 {
+			p.due.remove(t)
+		}
+		if t.busy {
+			busy = append(busy, t)
+		} else {
+			t.checker.close()
+		}
 	}
-	if t.busy == nil {
-		t.checker.close()
-	}
-	return t.busy
+	return busy
 }
 
 // place puts new targets on the schedule: at once, but pace apart.
@@ -223,11 +248,7 @@ func (p *Prober) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p.ctx = ctx
-	fresh := make([]*target, 0, len(p.targets))
-	for _, t := range p.targets {
-		fresh = append(fresh, t)
-	}
-	p.place(fresh)
+	p.place(slices.Collect(maps.Values(p.targets)))
 	p.mu.Unlock()
 
 	timer := time.NewTimer(0)
@@ -248,13 +269,10 @@ func (p *Prober) end() {
 	p.mu.Lock()
 	p.ended = true
 	p.waiting = nil
-	var over []*check
-	for _, t := range p.targets {
-		over = append(over, p.remove(t))
-	}
+	busy := p.remove(slices.Collect(maps.Values(p.targets)))
 	p.mu.Unlock()
-	for _, c := range over {
-		c.abort()
+	for _, t := range busy {
+		t.check.abort()
 	}
 	p.pings.close()
 	p.wg.Wait()
@@ -273,6 +291,9 @@ func (p *Prober) startDue() time.Duration {
 		if t.next > now {
 			return (t.next/tick+1)*tick - now
 		}
+		if p.unrun.Load() >= backlog {
+			return time.Millisecond
+		}
 		p.startOne(t, now)
 		t.advance(now)
 		p.due.fix(t)
@@ -283,11 +304,10 @@ func (p *Prober) startDue() time.Duration {
 // under way, it starts when that has ended.
 func (p *Prober) startOne(t *target, now time.Duration) {
 	switch {
-	case t.busy != nil:
+	case t.busy:
 		t.missed = true
 		p.metrics.late.Inc()
-		p.wg.Add(1)
-		go t.busy.hung()
+		p.wg.Go(t.check.hung)
 	case t.queued:
 		p.metrics.late.Inc()
 	default:
@@ -307,9 +327,33 @@ func (p *Prober) start(t *target) {
 	}
 	p.workers++
 	p.metrics.running.Inc()
-	t.busy = newCheck(p, t)
-	p.wg.Add(1)
-	go t.busy.run()
+	t.busy = true
+	t.check.begin()
+	p.unrun.Add(1)
+	select {
+	case p.work <- &t.check:
+	default:
+		p.wg.Go(func() { p.worker(&t.check) })
+	}
+}
+
+// worker runs checks. A goroutine that ran one before has its stack grown
+// already, so some are kept.
+func (p *Prober) worker(c *check) {
+	for {
+		p.unrun.Add(-1)
+		c.run()
+		if p.idle.Add(1) > maxIdle {
+			p.idle.Add(-1)
+			return
+		}
+		select {
+		case c = <-p.work:
+			p.idle.Add(-1)
+		case <-p.ctx.Done():
+			return
+		}
+	}
 }
 
 // freeWorker takes the worker from a check that is over and gives it to the
@@ -335,7 +379,7 @@ func (p *Prober) freeWorker() {
 func (p *Prober) freeTarget(t *target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t.busy = nil
+	t.busy = false
 	switch {
 	case t.gone:
 		t.checker.close()

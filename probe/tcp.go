@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"net/netip"
 	"regexp"
@@ -39,28 +38,26 @@ func (c *tcpChecker) peer() string { return c.name }
 func (c *tcpChecker) close()       {}
 
 func (c *tcpChecker) attempt(ctx context.Context, _ int) result {
-	var config *tls.Config
-	if c.tls != nil {
-		config = c.tls.get()
-	}
-	conn, err := dial(ctx, c.addr, config)
+	socket, err := dial(ctx, c.addr)
 	if err != nil {
 		return judge(err, c.name)
 	}
-	defer conn.drop()
-	if len(c.send) == 0 && c.expect == nil {
-		return success("connected to " + c.name)
+	defer socket.drop()
+	var stream io.ReadWriter = socket
+	if c.tls != nil {
+		if stream, err = socket.secure(c.tls.get()); err != nil {
+			return judge(err, c.name)
+		}
 	}
-	defer conn.endWith(ctx)()
 	if len(c.send) > 0 {
-		if _, err := conn.Write(c.send); err != nil {
+		if _, err := stream.Write(c.send); err != nil {
 			return judge(err, c.name)
 		}
 	}
 	if c.expect == nil {
 		return success("connected to " + c.name)
 	}
-	return c.await(conn)
+	return c.await(stream)
 }
 
 // await reads until the expected has come. What is received may come in

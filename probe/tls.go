@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -171,15 +170,15 @@ func (c *tlsClient) elsewhere(name string) *tls.Config {
 	return config
 }
 
-// tlsRefusal puts into words why TLS failed, where that is the other side's
-// doing; empty where it is the network's.
+// tlsRefusal puts into words why TLS failed, where that is what the other
+// side's answer says; empty for any other error.
 func tlsRefusal(err error) string {
 	var (
 		unverified *tls.CertificateVerificationError
 		invalid    x509.CertificateInvalidError
 		header     tls.RecordHeaderError
 		handshake  *handshakeError
-		op         *net.OpError
+		alert      *net.OpError
 	)
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
@@ -188,11 +187,9 @@ func tlsRefusal(err error) string {
 		return strings.TrimPrefix(unverified.Err.Error(), "x509: ")
 	case errors.As(err, &header):
 		return "no TLS spoken"
-	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"): // an alert
-		return strings.TrimPrefix(op.Err.Error(), "tls: ")
-	case errors.As(err, &op), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return ""
-	case errors.As(err, &handshake):
+	case errors.As(err, &alert):
+		return strings.TrimPrefix(alert.Err.Error(), "tls: ")
+	case errors.As(err, &handshake) && !fromNetwork(err):
 		return strings.TrimPrefix(handshake.err.Error(), "tls: ")
 	}
 	return ""
