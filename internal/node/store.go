@@ -1,0 +1,339 @@
+package node
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/scloudstack/pharos/policy"
+)
+
+// The database file. Each value is a CRC-32C (4 octets, big endian) and JSON,
+// so that a flipped bit is found before it is obeyed.
+//
+//	bucket  key             value
+//	entries kind NUL key    policy.Entry
+//	health  target          policy.HealthEntry
+//	meta    "format"        one octet, 1
+//	meta    "stamp"         when the node last said that it serves (RFC 3339)
+const (
+	storeFile   = "state.db"
+	storeFormat = 1
+)
+
+var (
+	bucketEntries = []byte("entries")
+	bucketHealth  = []byte("health")
+	bucketMeta    = []byte("meta")
+	keyFormat     = []byte("format")
+	keyStamp      = []byte("stamp")
+
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+// errCorrupt marks a database file that can't be read as one.
+var errCorrupt = errors.New("the file is damaged")
+
+// errNewer marks a database file of a later release. It is not set aside: a
+// person who went back by mistake wants the orders in it.
+var errNewer = errors.New("the file was written by a later release")
+
+// contents is everything that the file holds.
+type contents struct {
+	entries map[policy.EntryKey]policy.Entry
+	health  map[policy.TargetID]policy.HealthEntry
+	stamped time.Time
+	spoilt  int // values that were left out because their checksum or form is wrong
+}
+
+func newContents() contents {
+	return contents{entries: map[policy.EntryKey]policy.Entry{}, health: map[policy.TargetID]policy.HealthEntry{}}
+}
+
+// batch is what one transaction writes.
+type batch struct {
+	entries []policy.Entry
+	health  []policy.HealthEntry
+	forget  []policy.EntryKey // entries to remove, before entries are written
+	stamp   time.Time         // zero: leave it
+}
+
+func (b *batch) empty() bool {
+	return len(b.entries)+len(b.health)+len(b.forget) == 0 && b.stamp.IsZero()
+}
+
+func dbKey(k policy.EntryKey) []byte { return []byte(string(k.Kind) + "\x00" + k.Key) }
+
+// store is the open database file. One goroutine uses it: see disk.
+type store struct {
+	path string
+	db   *bolt.DB
+	info os.FileInfo // of the open file, to notice that the path no longer leads to it
+	hurt bool        // a fault was caught inside of it: it may hold its own locks for ever
+}
+
+// openStore opens or makes the file and reads all of it. Every fault on the
+// way, also one of the memory map, comes back as an error.
+func openStore(path string, readOnly bool) (s *store, c contents, err error) {
+	defer catchFault(&err, nil)()
+	db, err := bolt.Open(path, 0o640, boltOptions(readOnly))
+	if err != nil {
+		return nil, c, classify("open", path, err)
+	}
+	s = &store{path: path, db: db}
+	if c, err = s.read(); err == nil {
+		s.info, err = os.Stat(path)
+	}
+	if err == nil && !readOnly {
+		err = s.write(&batch{})
+	}
+	if err != nil {
+		s.close()
+		return nil, c, err
+	}
+	return s, c, nil
+}
+
+func boltOptions(readOnly bool) *bolt.Options {
+	return &bolt.Options{
+		// The folder's lock keeps other nodes away; this one is for foreign tools.
+		Timeout:      time.Second,
+		ReadOnly:     readOnly,
+		FreelistType: bolt.FreelistMapType,
+	}
+}
+
+// classify tells damage from a disk that does not do what it is told.
+func classify(op, path string, err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) || errors.Is(err, bolterrors.ErrTimeout) {
+		return fmt.Errorf("%s %s: %w", op, path, err)
+	}
+	return fmt.Errorf("%s %s: %w: %w", op, path, errCorrupt, err)
+}
+
+// catchFault makes a panic of the calling goroutine, also the SIGBUS of a file
+// that was truncated under its memory map, into an error, and sets hurt, if
+// given. Use as defer catchFault(&err, &hurt)().
+func catchFault(err *error, hurt *bool) func() {
+	old := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(old)
+		if p := recover(); p != nil {
+			*err = fmt.Errorf("%w: %v", errCorrupt, p)
+			if hurt != nil {
+				*hurt = true
+			}
+		}
+	}
+}
+
+func (s *store) read() (contents, error) {
+	c := newContents()
+	err := s.db.View(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil {
+			return nil // a new file
+		}
+		if f := meta.Get(keyFormat); len(f) != 1 || f[0] > storeFormat {
+			return fmt.Errorf("open %s: format %x: %w", s.path, f, errNewer)
+		}
+		if err := c.stamped.UnmarshalText(meta.Get(keyStamp)); err != nil {
+			c.stamped = time.Time{} // never stamped
+		}
+		if b := tx.Bucket(bucketEntries); b != nil {
+			if err := b.ForEach(func(k, v []byte) error {
+				var e policy.Entry
+				if !unseal(v, &e) || !bytes.Equal(dbKey(e.EntryKey()), k) {
+					c.spoilt++
+					return nil
+				}
+				c.entries[e.EntryKey()] = e
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		if b := tx.Bucket(bucketHealth); b != nil {
+			return b.ForEach(func(k, v []byte) error {
+				var h policy.HealthEntry
+				if !unseal(v, &h) || string(h.Target) != string(k) {
+					c.spoilt++
+					return nil
+				}
+				c.health[h.Target] = h
+				return nil
+			})
+		}
+		return nil
+	})
+	return c, err
+}
+
+// write makes one transaction and has it on the disk when it returns nil.
+func (s *store) write(b *batch) (err error) {
+	defer catchFault(&err, &s.hurt)()
+	err = s.db.Update(func(tx *bolt.Tx) error {
+		meta, err := tx.CreateBucketIfNotExists(bucketMeta)
+		if err != nil {
+			return err
+		}
+		if meta.Get(keyFormat) == nil {
+			if err := meta.Put(keyFormat, []byte{storeFormat}); err != nil {
+				return err
+			}
+		}
+		if !b.stamp.IsZero() {
+			text, err := b.stamp.UTC().MarshalText()
+			if err != nil {
+				return err
+			}
+			if err := meta.Put(keyStamp, text); err != nil {
+				return err
+			}
+		}
+		if err := writeEntries(tx, b); err != nil {
+			return err
+		}
+		return writeHealth(tx, b)
+	})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", s.path, err)
+	}
+	return nil
+}
+
+func writeEntries(tx *bolt.Tx, b *batch) error {
+	bucket, err := tx.CreateBucketIfNotExists(bucketEntries)
+	if err != nil {
+		return err
+	}
+	for _, k := range b.forget {
+		if err := bucket.Delete(dbKey(k)); err != nil {
+			return err
+		}
+	}
+	for i := range b.entries {
+		e := &b.entries[i]
+		key := dbKey(e.EntryKey())
+		var held policy.Entry
+		if v := bucket.Get(key); v != nil && unseal(v, &held) && !replaces(e, &held) {
+			continue
+		}
+		if err := put(bucket, key, e); err != nil {
+			return fmt.Errorf("%s %s: %w", e.Kind, e.Key, err)
+		}
+	}
+	return nil
+}
+
+func writeHealth(tx *bolt.Tx, b *batch) error {
+	bucket, err := tx.CreateBucketIfNotExists(bucketHealth)
+	if err != nil {
+		return err
+	}
+	for i := range b.health {
+		h := &b.health[i]
+		if err := put(bucket, []byte(h.Target), h); err != nil {
+			return fmt.Errorf("health of %s: %w", h.Target, err)
+		}
+	}
+	return nil
+}
+
+// moved tells whether the path no longer leads to the open file: somebody
+// removed or replaced it, and what is written would be lost.
+func (s *store) moved() error {
+	info, err := os.Stat(s.path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the database file is gone: %w", err)
+	case !os.SameFile(info, s.info):
+		return fmt.Errorf("the database file %s was replaced by another", s.path)
+	}
+	return nil
+}
+
+// close gives the file back. A hurt one is left to the end of the process,
+// since closing it may wait for ever.
+func (s *store) close() {
+	if s.hurt {
+		return
+	}
+	var err error
+	defer catchFault(&err, nil)()
+	_ = s.db.Close() // every write was synced before
+}
+
+// rebuildStore writes c into a new file and puts it in the place of path, as
+// one step: a crash leaves the old file or the new one.
+func rebuildStore(path string, c *contents) (*store, error) {
+	temp := path + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	s, _, err := openStore(temp, false)
+	if err != nil {
+		return nil, err
+	}
+	b := batch{stamp: c.stamped}
+	for _, e := range c.entries {
+		b.entries = append(b.entries, e)
+	}
+	for _, h := range c.health {
+		b.health = append(b.health, h)
+	}
+	if err = s.write(&b); err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err == nil {
+		s.path = path
+		s.info, err = os.Stat(path)
+	}
+	if err == nil {
+		err = syncFolder(filepath.Dir(path))
+	}
+	if err != nil {
+		s.close()
+		_ = os.Remove(temp)
+		return nil, err
+	}
+	return s, nil
+}
+
+// syncFolder makes a rename in the folder last.
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+func put(b *bolt.Bucket, key []byte, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	sealed := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(text)), crc32.Checksum(text, castagnoli))
+	return b.Put(key, append(sealed, text...))
+}
+
+func unseal(sealed []byte, v any) bool {
+	if len(sealed) < 4 || binary.BigEndian.Uint32(sealed) != crc32.Checksum(sealed[4:], castagnoli) {
+		return false
+	}
+	return json.Unmarshal(sealed[4:], v) == nil
+}
