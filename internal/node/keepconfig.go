@@ -1,0 +1,132 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/scloudstack/pharos/internal/config"
+)
+
+// keptFile is where the data folder has a copy of the configuration that was
+// last confirmed: the way back of a node that is restarted while, or after, it
+// went back from one that was not. A configuration that went back is not
+// started again before its files change or a person reloads it.
+const keptFile = "configuration.json"
+
+// kept is what the file holds.
+type kept struct {
+	Main    string    `json:"main"`              // absolute path of the main file
+	Files   snapshot  `json:"files"`             // the confirmed configuration
+	Refused string    `json:"refused,omitempty"` // digest of the files on the disk that are not to be started with
+	Since   time.Time `json:"since"`
+}
+
+// recall returns the settings to start with: those given, or the ones that
+// were confirmed last where those given are a configuration that went back.
+// The time is when it did, or zero.
+func (n *Node) recall(given *config.Settings) (*config.Settings, time.Time) {
+	path := filepath.Join(given.DataDir, keptFile)
+	onDisk, err := takeSnapshot(given.Files)
+	if err != nil {
+		n.log.Warn("the configuration is not kept", "error", err)
+		return given, time.Time{}
+	}
+	n.copies = copies{confirmed: onDisk}
+	k, err := readKept(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		n.log.Error("the confirmed configuration can't be read", "error", err)
+	}
+	if err == nil && k.Refused != "" && k.Refused == onDisk.digest() {
+		opt := n.opt.Load
+		opt.FS = k.Files
+		settings, _, err := config.Load(k.Main, opt)
+		if err == nil && settings.DataDir == given.DataDir {
+			n.log.Warn("the configuration on the disk was not confirmed: the node starts with the one before", "config", given.Path, "since", k.Since)
+			settings.Path = given.Path
+			n.copies = copies{confirmed: k.Files, refused: k.Refused}
+			return settings, k.Since
+		}
+		n.log.Error("the confirmed configuration can't be loaded: the node starts with what is on the disk", "error", err)
+	}
+	if err := n.writeKept(path); err != nil {
+		n.log.Warn("the configuration is not kept", "error", err)
+	}
+	return given, time.Time{}
+}
+
+// copies are the texts of configurations, in memory. Whoever has the turn owns them.
+type copies struct {
+	confirmed snapshot
+	refused   string // digest of the one on trial, or that went back
+}
+
+// keepConfig notes on the disk what a restart is to start with, after a reload
+// or a confirmation.
+func (n *Node) keepConfig() error {
+	s := n.situation().running.settings
+	running, err := takeSnapshot(s.Files)
+	if err != nil {
+		return err
+	}
+	if n.trial.before != nil {
+		n.copies.refused = running.digest()
+	} else {
+		n.copies = copies{confirmed: running}
+	}
+	return n.writeKept(filepath.Join(s.DataDir, keptFile))
+}
+
+func (n *Node) writeKept(path string) error {
+	main, err := filepath.Abs(n.mainFile)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(kept{Main: main, Files: n.copies.confirmed, Refused: n.copies.refused, Since: time.Now()})
+	if err != nil {
+		return err
+	}
+	return writeFile(path, text)
+}
+
+func readKept(path string) (kept, error) {
+	var k kept
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return k, err
+	}
+	if err := json.Unmarshal(text, &k); err != nil {
+		return k, fmt.Errorf("%s: %w", path, err)
+	}
+	return k, nil
+}
+
+// writeFile puts the text in the place of the file as one step, and has it on
+// the disk when it returns.
+func writeFile(path string, text []byte) error {
+	temp := path + ".new"
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err == nil {
+		err = syncFolder(filepath.Dir(path))
+	}
+	if err != nil {
+		os.Remove(temp)
+		return fmt.Errorf("keep %s: %w", path, err)
+	}
+	return nil
+}

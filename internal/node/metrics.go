@@ -1,0 +1,109 @@
+package node
+
+import (
+	"context"
+	"encoding/hex"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collectTimeout bounds how long a scrape waits for the loop.
+const collectTimeout = 2 * time.Second
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("pharos_"+name, help, labels, nil)
+}
+
+var (
+	descBuild        = desc("build_info", "1; what is running.", "version", "commit", "go")
+	descConfig       = desc("config_info", "1; the digest of the configuration that runs, the same on nodes configured alike.", "digest")
+	descConfigLoaded = desc("config_loaded_timestamp_seconds", "When the configuration that runs was loaded.")
+	descReloadFailed = desc("config_last_reload_failed", "1 where the last reload was refused.")
+	descConfirm      = desc("config_unconfirmed", "1 while the configuration goes back unless it is confirmed.")
+	descDecision     = desc("decision_info", "1; the digest of the newest revision, the same on nodes that decided the same.", "digest")
+	descRevision     = desc("decision_revision", "Number of the newest revision.")
+	descMade         = desc("decision_made_timestamp_seconds", "When the newest revision was decided.")
+	descReady        = desc("ready", "1 where the node does what it is there for.")
+	descEntries      = desc("entries", "Orders, moves and other entries on the disk, by kind.", "kind")
+	descDiskFailing  = desc("disk_failing", "1 while the data folder can't be written, and orders are refused.")
+	descDiskDamaged  = desc("disk_damaged", "1 where damage was found in the data folder since the start.")
+	descDiskPending  = desc("disk_pending_writes", "Entries and health that wait to be written.")
+	descDiskBytes    = desc("disk_bytes", "Size of the database file.")
+	descZone         = desc("zone_source", "1; where the zone that is served comes from (file, last-good, running, rollback; none: it answers SERVFAIL).", "zone", "source")
+	descZoneSerial   = desc("zone_serial", "Serial of the zone that is served.", "zone")
+	descZoneRecords  = desc("zone_records", "Records of the zone that is served.", "zone")
+	descAlarm        = desc("alarm", "1 while the alarm's cause is there.", "cause", "acknowledged")
+)
+
+// collector makes the node's own metrics when they are asked for.
+type collector struct{ n *Node }
+
+func (c collector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descBuild, descConfig, descConfigLoaded, descReloadFailed, descConfirm, descDecision, descRevision, descMade, descReady,
+		descEntries, descDiskFailing, descDiskDamaged, descDiskPending, descDiskBytes, descZone, descZoneSerial, descZoneRecords, descAlarm,
+	} {
+		out <- d
+	}
+}
+
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	n := c.n
+	v := n.Version()
+	gauge(descBuild, 1, v.Version, v.Commit, v.Go)
+
+	s := n.situation()
+	digest := s.running.settings.Digest()
+	gauge(descConfig, 1, hex.EncodeToString(digest[:]))
+	gauge(descConfigLoaded, seconds(s.running.loaded))
+	gauge(descReloadFailed, number(s.failure != nil))
+	gauge(descConfirm, number(s.confirmBy != time.Time{}))
+	gauge(descReady, number(n.Ready().Ready))
+	if r := s.revision; r != nil {
+		gauge(descDecision, 1, hex.EncodeToString(r.Digest[:]))
+		gauge(descRevision, float64(r.Number))
+		gauge(descMade, seconds(r.Made))
+	}
+
+	d := n.disk.State()
+	for kind, count := range d.Entries {
+		gauge(descEntries, float64(count), string(kind))
+	}
+	gauge(descDiskFailing, number(d.trouble() != nil))
+	gauge(descDiskDamaged, number(d.Damaged != ""))
+	gauge(descDiskPending, float64(d.Pending))
+	gauge(descDiskBytes, float64(d.Size))
+
+	for i := range s.running.zones {
+		z := &s.running.zones[i]
+		gauge(descZone, 1, z.Spec.Name, z.source())
+		if z.Zone != nil {
+			gauge(descZoneSerial, float64(z.Zone.Serial()), z.Spec.Name)
+			gauge(descZoneRecords, float64(z.Zone.Records()), z.Spec.Name)
+		}
+	}
+
+	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
+	defer cancel()
+	alarms, err := n.Alarms(ctx)
+	if err != nil {
+		return // the node is stopping, or so busy that deciding goes first
+	}
+	for _, a := range alarms {
+		gauge(descAlarm, 1, a.Cause, strconv.FormatBool(a.Acknowledged))
+	}
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
+
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}

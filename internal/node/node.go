@@ -1,0 +1,273 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/scloudstack/pharos/dnsserver"
+	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/internal/config"
+	"github.com/scloudstack/pharos/policy"
+	"github.com/scloudstack/pharos/probe"
+	"github.com/scloudstack/pharos/zones"
+)
+
+// apiRetry is how long after a failure the API is tried again.
+const apiRetry = 5 * time.Second
+
+// Options are what a command says beside the configuration.
+type Options struct {
+	Load    config.Options // how the configuration is loaded again
+	Version api.Version
+	Log     *slog.Logger
+
+	// Volatile takes orders that the disk does not take, into memory alone.
+	Volatile bool
+	// DropPrivileges gives up, for the whole process, every capability that the
+	// node does not need. See neededCaps.
+	DropPrivileges bool
+	// Hangup has the configuration loaded again for each signal that it
+	// delivers. It may be nil.
+	Hangup <-chan os.Signal
+}
+
+// Node is one running node.
+type Node struct {
+	opt     Options
+	log     *slog.Logger
+	started time.Time
+	notify  notifier
+	turn    turn
+	ready   chan struct{} // closed when everything is open
+
+	apiTried chan struct{} // closed when the API is open, or was found not to open
+
+	disk     *disk
+	keeper   *zones.Keeper
+	loop     *loop
+	prober   *probe.Prober     // nil without the probe role
+	dns      *dnsserver.Server // nil in mode observe, and without the dns role
+	api      *api.Server
+	observer *observer // nil unless in mode observe
+	trial    trial
+	copies   copies
+	mainFile string // of the configuration, as given
+
+	mu  sync.Mutex
+	now situation // guarded by mu
+}
+
+// New takes the data folder, loads the zones and decides for the first time.
+// Nothing is opened to the network before Run, which must follow; without it,
+// Close gives the folder back.
+func New(settings *config.Settings, opt Options) (*Node, error) {
+	n := &Node{
+		opt: opt, log: opt.Log, started: time.Now(),
+		notify: newNotifier(opt.Log), turn: newTurn(), ready: make(chan struct{}), apiTried: make(chan struct{}),
+	}
+	n.trial.init()
+	d, stored, err := openDisk(settings.DataDir, n.log)
+	if err != nil {
+		return nil, err
+	}
+	n.disk = d
+	if err := n.build(settings, stored); err != nil {
+		d.release()
+		return nil, err
+	}
+	return n, nil
+}
+
+// Close gives back what New took, of a node that was never run.
+func (n *Node) Close() { n.disk.release() }
+
+// build makes the parts. They open nothing yet.
+func (n *Node) build(settings *config.Settings, stored policy.Stored) error {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var err error
+	if n.keeper, err = zones.OpenKeeper(filepath.Join(settings.DataDir, "zones")); err != nil {
+		return err
+	}
+	n.mainFile = settings.Path
+	settings, wentBack := n.recall(settings)
+	first, err := n.firstDeployment(settings)
+	if err != nil {
+		return err
+	}
+	n.now.running, n.now.wentBack = first, wentBack
+
+	if settings.Node.Roles.DNS && !settings.Observe {
+		if n.dns, err = dnsserver.New(settings.DNS, n.log.With("part", "dns"), reg); err != nil {
+			return err
+		}
+	}
+	if n.loop, err = newLoop(first, stored, n.disk, n.serve, n.log, reg); err != nil {
+		return err
+	}
+	if settings.Node.Roles.Probe {
+		cfg := probe.Config{Observer: settings.Node.Name}
+		n.prober = probe.New(cfg, n.loop.Observe, n.log.With("part", "probe"), reg)
+		n.prober.Set(settings.Targets)
+	}
+	if settings.Observe {
+		if n.observer, err = newObserver(n.compared, n.decided, n.log.With("part", "observe"), reg); err != nil {
+			return err
+		}
+	}
+	if err := reg.Register(collector{n}); err != nil {
+		return err
+	}
+	n.api, err = api.New(settings.API, n, n.log.With("part", "api"), reg)
+	return err
+}
+
+// serve has the DNS server answer by a revision. It is the loop's.
+func (n *Node) serve(r *policy.Revision, d *deployment) {
+	if n.dns != nil {
+		n.dns.Set(d.data(r))
+	}
+	n.change(func(s *situation) { s.revision = r })
+}
+
+// Run runs the node until ctx ends or a part dies. The order of the start is
+// that of the list; the stop goes back the same way, each part joined before
+// the next one is told.
+func (n *Node) Run(ctx context.Context) error {
+	if n.opt.DropPrivileges {
+		if err := dropPrivileges(neededCaps(n.situation().running.hasICMP()), n.log); err != nil {
+			n.disk.release()
+			return err
+		}
+	}
+	parts := []part{
+		{name: "disk", run: n.disk.Run, stopWithin: 10 * time.Second},
+		{name: "loop", run: n.loop.Run},
+	}
+	if n.prober != nil {
+		parts = append(parts, part{name: "probe", run: n.prober.Run})
+	}
+	if n.dns != nil {
+		parts = append(parts, part{name: "dns", run: n.runDNS, ready: n.dns.Ready()})
+	}
+	if n.observer != nil {
+		parts = append(parts, part{name: "observe", run: n.observer.Run})
+	}
+	parts = append(parts,
+		part{name: "api", run: n.runAPI, ready: n.apiTried},
+		part{name: "trial", run: n.runTrial},
+		part{name: "hangup", run: n.runHangup},
+		part{name: "watchdog", run: n.runWatchdog},
+	)
+	return runParts(ctx, parts, hooks{
+		started:  n.open,
+		stopping: n.stopping,
+		log:      n.log,
+	})
+}
+
+// Opened is closed when everything is open: DNS answers and the API listens.
+func (n *Node) Opened() <-chan struct{} { return n.ready }
+
+func (n *Node) open() {
+	n.change(func(s *situation) { s.ready = true })
+	n.disk.Serving(true)
+	close(n.ready)
+	s := n.situation()
+	n.log.Info("ready", "node", s.running.settings.Node.Name, "dns", n.Addrs(), "socket", s.running.settings.API.Socket, "revision", s.revision.Number)
+	n.notify.ready(fmt.Sprintf("revision %d", s.revision.Number))
+}
+
+func (n *Node) stopping() {
+	n.change(func(s *situation) { s.stopping = true })
+	n.notify.stopping()
+	n.log.Info("stopping")
+}
+
+// runDNS opens the sockets once the first look is over.
+func (n *Node) runDNS(ctx context.Context) error {
+	select {
+	case <-n.loop.seen:
+		return n.dns.Run(ctx)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// runAPI serves the API. A data folder that can't take its socket must not
+// stop DNS: then it is tried again and again.
+func (n *Node) runAPI(ctx context.Context) error {
+	tried := sync.OnceFunc(func() { close(n.apiTried) })
+	defer tried()
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watch.Go(func() {
+		select {
+		case <-n.api.Ready():
+			n.change(func(s *situation) { s.apiFault = fault{} })
+			tried()
+		case <-ctx.Done():
+		}
+	})
+	for {
+		err := n.api.Run(ctx)
+		if err == nil || ctx.Err() != nil || n.disk.State().trouble() == nil {
+			return err
+		}
+		n.log.Error("the API can't be opened; DNS goes on without", "error", err)
+		n.change(func(s *situation) {
+			if s.apiFault.err == nil {
+				s.apiFault.since = time.Now()
+			}
+			s.apiFault.err = err
+		})
+		tried()
+		retry := time.NewTimer(apiRetry)
+		select {
+		case <-ctx.Done():
+			retry.Stop()
+			return nil
+		case <-retry.C:
+		}
+	}
+}
+
+// compared are the live servers that are asked in mode observe.
+func (n *Node) compared() []netip.AddrPort { return n.situation().running.settings.Compare }
+
+// decided is the newest revision.
+func (n *Node) decided() *policy.Revision { return n.situation().revision }
+
+func (n *Node) runHangup(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.opt.Hangup:
+			// The outcome is logged and shown by status.
+			_, _ = n.Reload(ctx, api.ReloadRequest{}, "SIGHUP")
+		}
+	}
+}
+
+func (n *Node) runWatchdog(ctx context.Context) error {
+	return n.notify.watch(ctx, func(ctx context.Context) error {
+		_, err := ask(ctx, n.loop, func(*policy.State, time.Time) struct{} { return struct{}{} })
+		if errors.Is(err, errStopping) {
+			return nil
+		}
+		return err
+	})
+}

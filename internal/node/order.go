@@ -1,0 +1,140 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/policy"
+)
+
+// orderWait is how long an order waits for the disk before the person is told.
+const orderWait = 5 * time.Second
+
+// Order judges an order and, unless dryRun, has it on the disk and obeyed
+// before it returns. Orders, reloads and zone loads take turns, so that each
+// is judged by what the one before left.
+func (n *Node) Order(ctx context.Context, o policy.Order, dryRun bool) (api.OrderResult, error) {
+	result := api.OrderResult{DryRun: dryRun, Author: o.Author}
+	if dryRun {
+		var err error
+		result.Preview, err = n.judge(ctx, o)
+		return result, err
+	}
+	if err := n.turn.take(ctx); err != nil {
+		return result, err
+	}
+	defer n.turn.give()
+	preview, err := n.judge(ctx, o)
+	if err != nil {
+		return result, err
+	}
+	result.Preview = preview
+	rev, err := n.storeAndObey(ctx, preview.Entries)
+	if err != nil && n.opt.Volatile && !errors.Is(err, errStopping) {
+		result.Partial = fmt.Sprintf("obeyed, but kept in memory only until the disk writes again; a restart before that loses it (%v)", err)
+		if rev, err = n.obey(ctx, preview.Entries); err == nil {
+			n.disk.Keep(preview.Entries, nil, nil)
+		}
+	}
+	if err != nil {
+		return result, fmt.Errorf("%w: %w", api.ErrDegraded, err)
+	}
+	result.Revision = rev.Number
+	n.logOrder(o, preview, result)
+	return result, nil
+}
+
+// storeAndObey returns the revision that obeys the entries once they are on
+// the disk, or why they are not.
+func (n *Node) storeAndObey(ctx context.Context, entries []policy.Entry) (*policy.Revision, error) {
+	const help = "mend the disk, or start the node with --volatile to keep orders in memory alone"
+	if err := n.disk.State().hangs(); err != nil {
+		return nil, fmt.Errorf("the order was not taken: %w; %s", err, help)
+	}
+	type outcome struct {
+		rev *policy.Revision
+		err error
+	}
+	done := make(chan outcome, 1)
+	n.disk.Store(entries, func(err error) {
+		// On the disk's goroutine, so that the order counts also when the
+		// person has gone or was told that the disk hangs.
+		var o outcome
+		if err != nil {
+			o.err = fmt.Errorf("the order was not taken: %w; %s", err, help)
+		} else {
+			o.rev, o.err = n.obey(context.Background(), entries)
+		}
+		done <- o
+	})
+	timeout := time.NewTimer(orderWait)
+	defer timeout.Stop()
+	select {
+	case o := <-done:
+		return o.rev, o.err
+	case <-timeout.C:
+		return nil, fmt.Errorf("the order counts only if the disk takes it after all: it has not answered for %v; %s", orderWait, help)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// judge is the dry run of an order.
+func (n *Node) judge(ctx context.Context, o policy.Order) (policy.Preview, error) {
+	type verdict struct {
+		preview policy.Preview
+		err     error
+	}
+	v, err := ask(ctx, n.loop, func(s *policy.State, now time.Time) verdict {
+		p, err := s.Judge(o, now)
+		return verdict{p, err}
+	})
+	if err != nil {
+		return v.preview, err
+	}
+	var refusal *policy.Refusal
+	if v.err != nil && !errors.As(v.err, &refusal) {
+		v.err = fmt.Errorf("%w: %w", api.ErrInvalid, v.err)
+	}
+	return v.preview, v.err
+}
+
+// obey has the loop follow orders that are stored, and returns what is then served.
+func (n *Node) obey(ctx context.Context, entries []policy.Entry) (*policy.Revision, error) {
+	t := tell{event: policy.Ordered(entries), done: make(chan *policy.Revision, 1)}
+	if err := n.loop.do(ctx, t); err != nil {
+		return nil, err
+	}
+	return <-t.done, nil
+}
+
+func (n *Node) logOrder(o policy.Order, p policy.Preview, r api.OrderResult) {
+	var changed []string
+	for _, name := range p.Names {
+		if name.Changed {
+			changed = append(changed, fmt.Sprintf("%s: %s → %s", name.Name, name.Before, name.After))
+		}
+	}
+	n.log.Info("order obeyed", "kind", o.Kind, "key", o.Key, "clear", o.Clear, "author", o.Author, "reason", o.Reason,
+		"break_glass", o.BreakGlass, "changes", changed, "revision", r.Revision, "partial", r.Partial)
+}
+
+// turn is held by whoever changes what is decided or served by a person's
+// will. It is a channel, so that waiting for it ends with a context.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: another order or reload is under way: %w", api.ErrDegraded, ctx.Err())
+	}
+}
+
+func (t turn) give() { <-t }

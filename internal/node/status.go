@@ -1,0 +1,217 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/policy"
+)
+
+// situation is what the node is about at one moment, apart from its decision.
+type situation struct {
+	running   *deployment
+	revision  *policy.Revision
+	ready     bool // everything is open
+	stopping  bool
+	confirmBy time.Time
+	failure   *api.ReloadFailure
+	wentBack  time.Time // when an unconfirmed configuration was given up; zero: the file is what runs
+	apiFault  fault
+}
+
+// fault is something that is wrong, and since when; the zero value is nothing.
+type fault struct {
+	err   error
+	since time.Time
+}
+
+func (n *Node) situation() situation {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.now
+}
+
+// change changes the situation.
+func (n *Node) change(f func(s *situation)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f(&n.now)
+}
+
+// Version says what is running.
+func (n *Node) Version() api.Version { return n.opt.Version }
+
+// Ready tells whether the node does what it is there for. A zone that could not
+// be loaded does not make it unready: the others would be lost with it.
+func (n *Node) Ready() api.Readiness {
+	s := n.situation()
+	switch {
+	case s.stopping:
+		return api.Readiness{Why: "stopping"}
+	case !s.ready:
+		return api.Readiness{Why: "starting"}
+	}
+	return api.Readiness{Ready: true}
+}
+
+// Status is the node at a glance.
+func (n *Node) Status(ctx context.Context) (api.Status, error) {
+	decision, err := n.decision(ctx)
+	if err != nil {
+		return api.Status{}, err
+	}
+	s := n.situation()
+	status := api.Status{
+		Node:     n.nodeStatus(s),
+		Alarms:   n.alarms(s, decision),
+		Decision: decision,
+		Zones:    s.running.zoneStatus(nil),
+	}
+	if n.observer != nil {
+		status.Observe = n.observer.Status()
+	}
+	return status, nil
+}
+
+func (n *Node) decision(ctx context.Context) (policy.Status, error) {
+	return ask(ctx, n.loop, func(s *policy.State, now time.Time) policy.Status { return s.Status(now) })
+}
+
+func (n *Node) nodeStatus(s situation) api.NodeStatus {
+	set := s.running.settings
+	mode := "serve"
+	if set.Observe {
+		mode = "observe"
+	}
+	var roles []string
+	if set.Node.Roles.DNS {
+		roles = append(roles, "dns")
+	}
+	if set.Node.Roles.Probe {
+		roles = append(roles, "probe")
+	}
+	status := api.NodeStatus{
+		Name: string(set.Node.Name), Site: string(set.Node.Site), Mode: mode, Roles: roles,
+		PID: os.Getpid(), Started: n.started, Now: time.Now(),
+		Config: set.Path, Loaded: s.running.loaded, DataDir: set.DataDir,
+		Readiness: n.Ready(), Listen: n.Addrs(), ConfirmBy: s.confirmBy, LastReload: s.failure,
+	}
+	if r := s.revision; r != nil {
+		status.Revision = api.RevisionStatus{Number: r.Number, Digest: hex.EncodeToString(r.Digest[:]), Made: r.Made}
+	}
+	return status
+}
+
+// Addrs are the addresses where DNS is answered; none in mode observe.
+func (n *Node) Addrs() []netip.AddrPort {
+	if n.dns == nil {
+		return []netip.AddrPort{}
+	}
+	return n.dns.Addrs()
+}
+
+// Explain tells why a name answers what it answers.
+func (n *Node) Explain(ctx context.Context, q policy.Query) (policy.Explanation, error) {
+	type answer struct {
+		e   policy.Explanation
+		err error
+	}
+	a, err := ask(ctx, n.loop, func(s *policy.State, now time.Time) answer {
+		e, err := s.Explain(q, now)
+		return answer{e, err}
+	})
+	if err != nil {
+		return policy.Explanation{}, err
+	}
+	if a.err != nil {
+		return policy.Explanation{}, fmt.Errorf("%w: %w", api.ErrNotFound, a.err)
+	}
+	return a.e, nil
+}
+
+// Alarms are the causes that people should know of, the oldest first.
+func (n *Node) Alarms(ctx context.Context) ([]policy.AlarmStatus, error) {
+	decision, err := n.decision(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return n.alarms(n.situation(), decision), nil
+}
+
+// alarms are those of the decision and those of the node itself.
+func (n *Node) alarms(s situation, decision policy.Status) []policy.AlarmStatus {
+	all := append([]policy.AlarmStatus{}, decision.Alarms...)
+	all = append(all, n.diskAlarms()...)
+	all = append(all, s.running.zoneAlarms()...)
+	all = append(all, s.configAlarms()...)
+	if f := s.apiFault; f.err != nil {
+		all = append(all, policy.AlarmStatus{
+			Cause: "api", Since: f.since,
+			Text: "the API can't be opened: " + f.err.Error(), Way: "mend the data folder; the node tries again every few seconds",
+		})
+	}
+	slices.SortStableFunc(all, func(a, b policy.AlarmStatus) int {
+		return cmp.Or(a.Since.Compare(b.Since), strings.Compare(a.Cause, b.Cause))
+	})
+	return all
+}
+
+func (n *Node) diskAlarms() []policy.AlarmStatus {
+	var all []policy.AlarmStatus
+	d := n.disk.State()
+	if err := d.trouble(); err != nil {
+		text := "the disk does not write, and orders are refused: "
+		if n.opt.Volatile {
+			text = "the disk does not write, and orders are kept in memory only: "
+		}
+		since := d.Since
+		if d.Failing == nil {
+			since = d.Busy
+		}
+		all = append(all, policy.AlarmStatus{
+			Cause: "disk", Since: since,
+			Text: text + err.Error(), Way: "mend the data folder; the node tries again every few seconds",
+		})
+	}
+	if d.Damaged != "" {
+		all = append(all, policy.AlarmStatus{
+			Cause: "disk-damaged", Since: d.Found,
+			Text: d.Damaged, Way: "pharos override list; give again what is missing",
+		})
+	}
+	return all
+}
+
+func (s *situation) configAlarms() []policy.AlarmStatus {
+	var all []policy.AlarmStatus
+	if f := s.failure; f != nil {
+		text := "the configuration on the disk was refused, what ran before keeps running"
+		if len(f.Problems) > 0 {
+			text += ": " + f.Problems[0].String()
+		}
+		all = append(all, policy.AlarmStatus{Cause: "reload", Since: f.At, Text: text, Way: "pharos check, then pharos reload"})
+	}
+	if !s.confirmBy.IsZero() {
+		all = append(all, policy.AlarmStatus{
+			Cause: "unconfirmed", Since: s.running.loaded,
+			Text: "the configuration goes back at " + s.confirmBy.Format(time.RFC3339) + " unless it is confirmed",
+			Way:  "pharos reload confirm",
+		})
+	}
+	if !s.wentBack.IsZero() {
+		all = append(all, policy.AlarmStatus{
+			Cause: "went-back", Since: s.wentBack,
+			Text: "the configuration on the disk was not confirmed: the one before it runs, also after a restart",
+			Way:  "pharos check --diff, then pharos reload",
+		})
+	}
+	return all
+}

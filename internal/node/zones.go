@@ -1,0 +1,192 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/internal/config"
+	"github.com/scloudstack/pharos/policy"
+	"github.com/scloudstack/pharos/zones"
+)
+
+// Zones lists what is served of each configured zone, and what is kept.
+func (n *Node) Zones(context.Context) ([]api.Zone, error) {
+	return n.situation().running.zoneStatus(n.versions), nil
+}
+
+func (n *Node) versions(name string) []api.ZoneVersion {
+	var serving [32]byte
+	if z := n.situation().running.zone(name); z != nil && z.Zone != nil {
+		serving = z.Zone.Digest()
+	}
+	var all []api.ZoneVersion
+	for _, v := range n.keeper.Versions(name) {
+		all = append(all, api.ZoneVersion{
+			Serial: v.Serial, Records: v.Records, Digest: fmt.Sprintf("%x", v.Digest), Taken: v.Taken, Serving: v.Digest == serving,
+		})
+		if v.Digest == serving {
+			serving = [32]byte{} // the newest of equal ones
+		}
+	}
+	return all
+}
+
+func (n *Node) configured(name string) (*zoneState, error) {
+	z := n.situation().running.zone(name)
+	if z == nil {
+		return nil, fmt.Errorf("%w: no zone %s is configured; see pharos zone list", api.ErrNotFound, name)
+	}
+	return z, nil
+}
+
+// ZoneDump writes the zone that is served as a master file.
+func (n *Node) ZoneDump(_ context.Context, name string, w io.Writer) error {
+	z, err := n.configured(name)
+	if err != nil {
+		return err
+	}
+	if z.Zone == nil {
+		return fmt.Errorf("%w: nothing is served of %s: %w", api.ErrNotFound, name, z.Err)
+	}
+	_, err = z.Zone.WriteTo(w)
+	return err
+}
+
+// ZoneDiff compares what is served with the file.
+func (n *Node) ZoneDiff(_ context.Context, name string) (api.ZoneDiff, error) {
+	z, err := n.configured(name)
+	if err != nil {
+		return api.ZoneDiff{}, err
+	}
+	file, notes, err := zones.ParseFile(name, z.Spec.File, zones.Options{Yield: zones.Pause})
+	if err != nil {
+		return api.ZoneDiff{}, &api.Rejected{What: "zone " + name, Problems: problems(err)}
+	}
+	d := zoneDiff(name, z.Zone, file)
+	d.Notes = zoneProblems(notes)
+	if err := n.keeper.Judge(file); err != nil {
+		d.Refused = err.Error()
+	}
+	return d, nil
+}
+
+// zoneDiff is what turns one zone into another; from may be nil.
+func zoneDiff(name string, from, to *zones.Zone) api.ZoneDiff {
+	d := api.ZoneDiff{Name: name, Added: []string{}, Removed: []string{}, To: to.Serial()}
+	if from == nil {
+		return d
+	}
+	d.From = from.Serial()
+	difference := zones.Diff(from, to)
+	d.Added = append(d.Added, difference.Added...)
+	d.Removed = append(d.Removed, difference.Removed...)
+	return d
+}
+
+// ZoneReload reads the file of one zone, or of all (""), again. Each zone is
+// taken or refused by itself, and tells which in its Problem.
+func (n *Node) ZoneReload(ctx context.Context, name string, accept bool, author string) ([]api.Zone, error) {
+	if err := n.turn.take(ctx); err != nil {
+		return nil, err
+	}
+	defer n.turn.give()
+	before := n.situation().running
+	next := &deployment{settings: before.settings, warnings: before.warnings, loaded: before.loaded}
+	if name == "" {
+		accepted := map[string]bool{}
+		for _, spec := range before.settings.Zones {
+			accepted[spec.Name] = accept
+		}
+		next.take(n.keeper.Load(before.settings.Zones, accepted))
+	} else {
+		old, err := n.configured(name)
+		if err != nil {
+			return nil, err
+		}
+		next.zones = append(next.zones, before.zones...)
+		one := &deployment{settings: before.settings}
+		one.take([]zones.Loaded{n.keeper.LoadOne(old.Spec, accept)})
+		*next.zone(name) = one.zones[0]
+	}
+	next.keepUnfit(before)
+	next.lay(before)
+	if _, err := n.deploy(ctx, next, false); err != nil {
+		return nil, err
+	}
+	var changed []api.Zone
+	for i := range next.zones {
+		z := &next.zones[i]
+		if name != "" && z.Spec.Name != name {
+			continue
+		}
+		n.log.Info("zone loaded", "zone", z.Spec.Name, "source", z.source(), "author", author, "accept", accept, "error", z.Err)
+		s := z.status()
+		s.Versions = n.versions(z.Spec.Name)
+		changed = append(changed, s)
+	}
+	return changed, nil
+}
+
+// keepUnfit keeps a zone as it was where its new content does not fit the
+// steered names.
+func (d *deployment) keepUnfit(before *deployment) {
+	for i := range d.zones {
+		z, old := &d.zones[i], before.zone(d.zones[i].Spec.Name)
+		if z.Zone == nil || old == nil || old.Zone == nil || old.Zone == z.Zone {
+			continue
+		}
+		if _, err := config.CheckZones(d.settings, []*zones.Zone{z.Zone}); err != nil {
+			z.Zone, z.Source, z.Err = old.Zone, zones.Running, err
+		}
+	}
+}
+
+// ZoneRollback serves the version before.
+func (n *Node) ZoneRollback(ctx context.Context, name string, author string) (api.Zone, error) {
+	if err := n.turn.take(ctx); err != nil {
+		return api.Zone{}, err
+	}
+	defer n.turn.give()
+	old, err := n.configured(name)
+	if err != nil {
+		return api.Zone{}, err
+	}
+	loaded, err := n.keeper.Rollback(name)
+	if err != nil {
+		return api.Zone{}, fmt.Errorf("%w: %w", api.ErrConflict, err)
+	}
+	loaded.Spec = old.Spec
+	before := n.situation().running
+	next := &deployment{settings: before.settings, warnings: before.warnings, loaded: before.loaded}
+	next.zones = append(next.zones, before.zones...)
+	one := &deployment{settings: before.settings}
+	one.take([]zones.Loaded{loaded})
+	*next.zone(name) = one.zones[0]
+	next.keepUnfit(before)
+	if z := next.zone(name); z.Zone == old.Zone {
+		return api.Zone{}, errors.Join(api.ErrConflict, z.Err)
+	}
+	next.lay(before)
+	if _, err := n.deploy(ctx, next, false); err != nil {
+		return api.Zone{}, err
+	}
+	z := next.zone(name)
+	n.log.Warn("zone rolled back", "zone", name, "from", old.Zone.Serial(), "to", z.Zone.Serial(), "author", author)
+	s := z.status()
+	s.Versions = n.versions(name)
+	return s, nil
+}
+
+// deploy has the loop serve another deployment, and decide by its settings.
+func (n *Node) deploy(ctx context.Context, next *deployment, decide bool) (*policy.Revision, error) {
+	r := deploy{next: next, decide: decide, done: make(chan *policy.Revision, 1)}
+	if err := n.loop.do(ctx, r); err != nil {
+		return nil, err
+	}
+	rev := <-r.done
+	n.change(func(s *situation) { s.running = next })
+	return rev, nil
+}

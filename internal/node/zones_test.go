@@ -1,0 +1,209 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/scloudstack/pharos/internal/api"
+)
+
+const otherZone = `$ORIGIN other.example.
+$TTL 300
+@ IN SOA ns1 hostmaster %d 3600 600 604800 60
+  IN NS  ns1
+ns1 IN A 192.0.2.54
+%s`
+
+// withOther adds a second zone to the configuration.
+func (r *rig) withOther() {
+	r.t.Helper()
+	r.writeOther(1, "")
+	r.extra = ""
+	r.writeConfig()
+	r.write("more.yaml", "dns: {zones: [{name: other.example., file: other.zone}]}\n")
+	r.extra = "include: more.yaml\n"
+	r.writeConfig()
+}
+
+func (r *rig) writeOther(serial int, more string) {
+	r.t.Helper()
+	r.write("other.zone", fmt.Sprintf(otherZone, serial, more))
+}
+
+func (r *rig) other() string {
+	r.t.Helper()
+	return liveText(r.ask("ns1.other.example.", dns.TypeA), dns.TypeA)
+}
+
+func (r *rig) zone(name string) api.Zone {
+	r.t.Helper()
+	all, err := r.node.Zones(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, z := range all {
+		if z.Name == name {
+			return z
+		}
+	}
+	r.t.Fatalf("no zone %s in %+v", name, all)
+	return api.Zone{}
+}
+
+func TestOneBadZoneAmongOthers(t *testing.T) {
+	r := newRig(t)
+	r.withOther()
+	r.write("other.zone", "this is no zone\n")
+	r.start()
+	r.wantAnswer(addrA)
+	if got := r.other(); got != "SERVFAIL" {
+		t.Errorf("a zone without any good version answers %s", got)
+	}
+	if z := r.zone("other.example."); z.Source != "none" || !strings.Contains(z.Problem, "other.zone:1") {
+		t.Errorf("its status is %+v", z)
+	}
+	r.wantAlarm("zone/other.example.", true)
+
+	// It does not stop a reload that has nothing to do with it.
+	r.extraNames = ", new.shop.example."
+	r.writeConfig()
+	result, err := r.node.Reload(t.Context(), api.ReloadRequest{}, "root")
+	if err != nil || len(result.Zones) != 1 {
+		t.Errorf("reload: %+v, %v", result, err)
+	}
+
+	// Mended.
+	r.writeOther(1, "")
+	zones, err := r.node.ZoneReload(t.Context(), "other.example.", false, "root")
+	if err != nil || len(zones) != 1 || zones[0].Source != "file" {
+		t.Errorf("zone reload: %+v, %v", zones, err)
+	}
+	if got := r.other(); got != "192.0.2.54" {
+		t.Errorf("the mended zone answers %s", got)
+	}
+	r.wantAlarm("zone/other.example.", false)
+	if got := liveText(r.ask("new.shop.example.", dns.TypeA), dns.TypeA); got != addrA {
+		t.Errorf("the new name answers %s", got)
+	}
+
+	// Broken again before a restart: the last good copy.
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	r.write("other.zone", "this is no zone\n")
+	r.start()
+	if got := r.other(); got != "192.0.2.54" {
+		t.Errorf("from its last good copy the zone answers %s", got)
+	}
+	if z := r.zone("other.example."); z.Source != "last-good" || z.Problem == "" {
+		t.Errorf("its status is %+v", z)
+	}
+}
+
+func TestZoneBrokenAtReload(t *testing.T) {
+	r := newRig(t)
+	r.withOther()
+	r.start()
+	r.write("other.zone", "this is no zone\n")
+	r.extraNames = ", new.shop.example."
+	r.writeConfig()
+	_, err := r.node.Reload(t.Context(), api.ReloadRequest{}, "root")
+	if text := rejected(t, err); !strings.Contains(text, "other.zone:1") {
+		t.Errorf("the refusal says\n%s", text)
+	}
+	if got := r.other(); got != "192.0.2.54" {
+		t.Errorf("the running zone answers %s", got)
+	}
+	if got := liveText(r.ask("new.shop.example.", dns.TypeA), dns.TypeA); got != "NXDOMAIN" {
+		t.Errorf("half of the refused configuration is served: %s", got)
+	}
+	zones, err := r.node.ZoneReload(t.Context(), "", false, "root")
+	if err != nil || len(zones) != 2 {
+		t.Fatalf("zone reload: %+v, %v", zones, err)
+	}
+	for _, z := range zones {
+		if want := z.Name == "other.example."; (z.Problem != "") != want {
+			t.Errorf("%s: problem %q", z.Name, z.Problem)
+		}
+	}
+	if got := r.other(); got != "192.0.2.54" {
+		t.Errorf("the running zone answers %s", got)
+	}
+}
+
+// A zone that no longer lets a name be steered is refused, also when the zone
+// alone is loaded again.
+func TestZoneThatDoesNotFitTheSteeredNames(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	r.writeZone(2, "www IN CNAME mail\n")
+	_, err := r.node.Reload(t.Context(), api.ReloadRequest{}, "root")
+	if text := rejected(t, err); !strings.Contains(text, "www.shop.example.") {
+		t.Errorf("the refusal says\n%s", text)
+	}
+	r.wantAnswer(addrA)
+	zones, err := r.node.ZoneReload(t.Context(), "shop.example.", false, "root")
+	if err != nil || len(zones) != 1 || zones[0].Problem == "" || zones[0].Serial != 1 {
+		t.Errorf("zone reload: %+v, %v", zones, err)
+	}
+	r.wantAnswer(addrA)
+
+	// At a start the zone is served all the same: the name as the zone has it.
+	r.restart()
+	if got := r.answer(); got != "192.0.2.25" {
+		t.Errorf("www.shop.example answers %s", got)
+	}
+	r.wantAlarm("zone/shop.example.", true)
+}
+
+func TestZoneAcceptDiffRollback(t *testing.T) {
+	r := newRig(t)
+	r.withOther()
+	r.writeOther(10, "a IN A 192.0.2.1\nb IN A 192.0.2.2\nc IN A 192.0.2.3\n")
+	r.start()
+
+	r.writeOther(11, "a IN A 192.0.2.1\n")
+	diff, err := r.node.ZoneDiff(t.Context(), "other.example.")
+	if err != nil || diff.From != 10 || diff.To != 11 || len(diff.Removed) < 2 || !strings.Contains(diff.Refused, "20 %") {
+		t.Errorf("diff: %+v, %v", diff, err)
+	}
+	zones, err := r.node.ZoneReload(t.Context(), "other.example.", false, "root")
+	if err != nil || zones[0].Problem == "" || zones[0].Serial != 10 {
+		t.Errorf("without accept: %+v, %v", zones, err)
+	}
+	zones, err = r.node.ZoneReload(t.Context(), "other.example.", true, "root")
+	if err != nil || zones[0].Problem != "" || zones[0].Serial != 11 {
+		t.Errorf("with accept: %+v, %v", zones, err)
+	}
+	name := func(n string) string { return liveText(r.ask(n+".other.example.", dns.TypeA), dns.TypeA) }
+	if name("a") != "192.0.2.1" || name("b") != "NXDOMAIN" {
+		t.Errorf("after accept a is %s, b is %s", name("a"), name("b"))
+	}
+	z, err := r.node.ZoneRollback(t.Context(), "other.example.", "root")
+	if err != nil || z.Serial != 10 || z.Source != "rollback" {
+		t.Errorf("rollback: %+v, %v", z, err)
+	}
+	if name("b") != "192.0.2.2" {
+		t.Errorf("after the rollback b is %s", name("b"))
+	}
+	r.wantAlarm("zone/other.example.", true)
+	if got := r.zone("other.example."); len(got.Versions) < 2 || !got.Versions[0].Serving {
+		t.Errorf("versions: %+v", got.Versions)
+	}
+	var dump bytes.Buffer
+	if err := r.node.ZoneDump(t.Context(), "other.example.", &dump); err != nil || !strings.Contains(dump.String(), "192.0.2.3") {
+		t.Errorf("dump: %v\n%s", err, dump.String())
+	}
+	if err := r.node.ZoneDump(t.Context(), "nil.example.", &dump); !errors.Is(err, api.ErrNotFound) {
+		t.Errorf("dump of an unknown zone: %v", err)
+	}
+	r.restart()
+	if name("b") != "192.0.2.2" {
+		t.Errorf("after a restart b is %s: the rollback is forgotten", name("b"))
+	}
+}
