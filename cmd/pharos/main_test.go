@@ -89,18 +89,18 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	want, err := regexp.Compile("(?m)" + args[1])
 	ts.Check(err)
-	for end := time.Now().Add(within); ; {
-		err := ts.Exec(args[2], args[3:]...)
-		if out := ts.ReadFile("stdout"); err == nil && want.MatchString(out) {
+	var out []byte
+	for end := time.Now().Add(within); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+		cmd := exec.Command(args[2], args[3:]...) // not ts.Exec, which logs every try
+		cmd.Dir = ts.MkAbs(".")
+		for _, name := range []string{"PATH", "HOME", "TZ", "PHAROS_DATA_DIR"} {
+			cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+		}
+		if out, err = cmd.CombinedOutput(); err == nil && want.Match(out) {
 			return
 		}
-		if time.Now().After(end) {
-			ts.Fatalf("no %q within %s; the last output:\n%s%s", args[1], within, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
-		}
-		select { // a new process each time is pace enough; this only spares the machine
-		case <-time.After(20 * time.Millisecond):
-		}
 	}
+	ts.Fatalf("no %q within %s; the last output:\n%s", args[1], within, out)
 }
 
 // cmdSubst replaces words in a file: subst FILE OLD NEW...
