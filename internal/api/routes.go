@@ -33,7 +33,8 @@ func (s *Server) routes(b Backend, gatherer prometheus.Gatherer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(mux, w, r) })
 }
 
-// serve finds the caller out, and notes in the log who changed something.
+// serve finds the caller out, and notes in the log who tried to change
+// something and could not.
 func (s *Server) serve(mux http.Handler, w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(s.access.Load().identify(r))
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
@@ -46,7 +47,11 @@ func (s *Server) serve(mux http.Handler, w http.ResponseWriter, r *http.Request)
 	if c, err := callerOf(r.Context()); err == nil {
 		author = c.Author
 	}
-	s.log.Info("api request", "author", author, "operation", r.Method+" "+r.URL.Path,
+	level := slog.LevelDebug // the node itself tells what was done
+	if rec.status >= http.StatusBadRequest {
+		level = slog.LevelWarn
+	}
+	s.log.Log(r.Context(), level, "api request", "author", author, "operation", r.Method+" "+r.URL.Path,
 		"status", rec.status, "took", time.Since(begun).Round(time.Microsecond))
 }
 

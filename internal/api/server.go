@@ -88,7 +88,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return errors.Join(err, unix.Close())
 	}
 	s.opened.Do(func() { close(s.ready) })
-	s.log.Info("api is open", "socket", unix.Addr().String(), "tls", s.Addrs())
+	s.log.Info("api is open", "socket", unix.Addr().String(), "tls", fmt.Sprint(s.Addrs()))
 
 	group.Go(func() error {
 		<-ctx.Done()
@@ -170,7 +170,7 @@ func (s *Server) openTLS(want []netip.AddrPort) error {
 				_ = s.serves[at].listener.Close()
 				delete(s.serves, at)
 			}
-			return fmt.Errorf("api: listen on %s: %w", at, err)
+			return fmt.Errorf("listen on %s: %w", at, err)
 		}
 		s.serves[at] = &served{listener: l}
 		opened = append(opened, at)
@@ -194,7 +194,7 @@ func (s *Server) start(sv *served) {
 		if errors.Is(err, http.ErrServerClosed) {
 			return nil
 		}
-		return fmt.Errorf("api on %s: %w", sv.listener.Addr(), err)
+		return fmt.Errorf("serve on %s: %w", sv.listener.Addr(), err)
 	})
 }
 

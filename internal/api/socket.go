@@ -27,17 +27,17 @@ func SocketPath(dataDir string) string { return filepath.Join(dataDir, SocketNam
 // that somebody answers on is not.
 func listenUnix(path string) (*net.UnixListener, error) {
 	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("api: socket %s: the path has %d characters and the kernel takes %d: choose a shorter data folder", path, len(path), maxSocketPath)
+		return nil, fmt.Errorf("socket %s: the path has %d characters and the kernel takes %d: choose a shorter data folder", path, len(path), maxSocketPath)
 	}
 	if err := removeStale(path); err != nil {
-		return nil, fmt.Errorf("api: socket %s: %w", path, err)
+		return nil, fmt.Errorf("socket %s: %w", path, err)
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("api: %w", err)
+		return nil, fmt.Errorf("socket %s: %w", path, err)
 	}
 	if err := os.Chmod(path, socketMode); err != nil {
-		return nil, errors.Join(fmt.Errorf("api: %w", err), l.Close())
+		return nil, errors.Join(fmt.Errorf("socket %s: %w", path, err), l.Close())
 	}
 	return l, nil
 }
