@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 )
 
 // maxEntry bounds one record in a master file, its comments and line ends
@@ -101,8 +102,9 @@ func (e *entries) readLine() error {
 type look struct {
 	something bool // more than blanks and comments
 	parens    int  // open ones
+	grouped   bool // there are parentheses
 	nested    bool // parentheses in parentheses
-	glued     bool // two quoted strings without a blank between
+	glued     bool // a quoted string without a blank before or after it
 	odd       bool // octets other than printable ASCII
 	cr        bool // carriage returns
 }
@@ -120,8 +122,10 @@ func (s *look) scan(line []byte) error {
 			i++
 		case '"':
 			s.something = true
-			if quoted = !quoted; quoted && i > 0 && line[i-1] == '"' {
-				s.glued = true
+			if quoted = !quoted; quoted {
+				s.glued = s.glued || i > 0 && strings.IndexByte(" \t(=", line[i-1]) < 0
+			} else {
+				s.glued = s.glued || strings.IndexByte(" \t\r\n();\"", line[i+1]) < 0
 			}
 		case ';':
 			if !quoted {
@@ -131,6 +135,7 @@ func (s *look) scan(line []byte) error {
 			if !quoted {
 				s.something = true
 				s.parens++
+				s.grouped = true
 				s.nested = s.nested || s.parens > 1
 			}
 		case ')':

@@ -39,7 +39,12 @@ func (s *source) generate(args []string) {
 			s.errorf("$GENERATE makes %v", errLongEntry)
 			return
 		}
-		if s.record(line); s.p.b.report.full() {
+		e := entry{text: line}
+		if err := e.look.scan(line); err != nil {
+			s.errorf("$GENERATE: %v", err)
+			return
+		}
+		if s.record(e); s.p.b.report.full() {
 			return
 		}
 		s.p.b.pace.tick()

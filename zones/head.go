@@ -2,37 +2,73 @@ package zones
 
 import (
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
 )
 
-// checkHead looks at the words between the owner and the type of a record. It
-// says whether there is a TTL, and gives the word that is a bad one: miekg's
-// parser takes "www" for no weeks, and 2^64 + 1 for 1.
-func checkHead(text []byte) (hasTTL bool, bad string) {
+// head is what stands before the data of a record.
+type head struct {
+	hasTTL bool
+	bad    string // a word that is no good TTL: miekg's parser takes "www" for no weeks, and 2^64 + 1 for 1
+	typ    uint16 // 0: none that is known
+	end    int    // where the type ends
+}
+
+// readHead looks at the words between the owner and the data of a record.
+func readHead(text []byte) (h head) {
 	i := 0
 	if !isBlank(text[0]) {
 		_, i = word(text, 0)
 	}
-	for range 2 {
+	for range 3 {
 		var w []byte
-		if w, i = word(text, i); len(w) == 0 || isClass(w) {
+		if w, i = word(text, i); len(w) == 0 {
+			return h
+		}
+		if h.typ = readType(w); h.typ != 0 { // before TTLs: DS and MD look like units
+			h.end = i
+			return h
+		}
+		if isClass(w) {
 			continue
 		}
 		ttl, like := readTTL(w)
-		if !like || dns.StringToType[strings.ToUpper(string(w))] != 0 { // DS and MD look like units
-			return hasTTL, ""
+		if !like {
+			return h
 		}
 		if ttl > math.MaxUint32 {
-			return hasTTL, string(w)
+			h.bad = string(w)
+			return h
 		}
-		hasTTL = true
+		h.hasTTL = true
 	}
-	return hasTTL, ""
+	return h
 }
 
-// word returns the word at or after i, and where it ends.
+// readType reads the name of a type, TYPE65280 too; 0: it is none.
+func readType(w []byte) uint16 {
+	var up [16]byte
+	if len(w) > len(up) {
+		return 0
+	}
+	for i, c := range w {
+		if up[i] = c; 'a' <= c && c <= 'z' {
+			up[i] = c - 'a' + 'A'
+		}
+	}
+	if typ, ok := dns.StringToType[string(up[:len(w)])]; ok {
+		return typ
+	}
+	if digits, ok := strings.CutPrefix(string(up[:len(w)]), "TYPE"); ok {
+		n, _ := strconv.ParseUint(digits, 10, 16)
+		return uint16(n)
+	}
+	return 0
+}
+
+// word returns the word at or after i on a line, and where it ends.
 func word(text []byte, i int) ([]byte, int) {
 	for i < len(text) && strings.IndexByte(" \t\r\n()", text[i]) >= 0 {
 		i++
@@ -45,15 +81,6 @@ func word(text []byte, i int) ([]byte, int) {
 		i++
 	}
 	i = min(i, len(text))
-	if i == start && i < len(text) { // a comment inside parentheses, or a quote
-		for i < len(text) && text[i] != '\n' {
-			i++
-		}
-		if text[start] == ';' && i < len(text)-1 {
-			return word(text, i)
-		}
-		return nil, i
-	}
 	return text[start:i], i
 }
 
@@ -102,20 +129,4 @@ func readTTL(w []byte) (ttl uint64, like bool) {
 		total = noNumber
 	}
 	return total, len(w) > 0
-}
-
-// badSOANumber gives the number of an SOA record that is none, for the same reasons.
-func badSOANumber(text []byte) string {
-	words, _ := fields(text)
-	for i, w := range words {
-		if strings.EqualFold(w, "SOA") && i+3 < len(words) {
-			for _, n := range words[i+3:] {
-				if ttl, like := readTTL([]byte(n)); like && ttl > math.MaxUint32 {
-					return n
-				}
-			}
-			break
-		}
-	}
-	return ""
 }

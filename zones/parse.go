@@ -170,7 +170,7 @@ func (s *source) entry(e entry) {
 	if e.text[0] == '$' {
 		s.directive(e.text)
 	} else {
-		s.record(e.text)
+		s.record(e)
 	}
 	switch l := e.look; {
 	case l.cr && !s.told.cr:
@@ -179,19 +179,19 @@ func (s *source) entry(e entry) {
 	case l.nested:
 		s.warnf("parentheses inside parentheses, which Knot and NSD do not read")
 	case l.glued:
-		s.warnf("two quoted strings without a blank between them, which Knot does not read")
+		s.warnf("a quoted string without a blank before or after it, which Knot does not read")
 	case l.odd:
 		s.warnf("octets that are not printable ASCII, which Knot does not read: \\DDD writes them")
 	}
 }
 
 // record reads one record.
-func (s *source) record(text []byte) {
-	if isBlank(text[0]) && s.rr.owner == "" {
+func (s *source) record(e entry) {
+	if isBlank(e.text[0]) && s.rr.owner == "" {
 		s.warnf("a record without an owner name before any other: taken for %s", s.origin)
 		s.rr.setOwner(s.origin)
 	}
-	rec, err := s.rr.parse(text)
+	rec, err := s.rr.parse(e)
 	if err != nil {
 		s.p.b.report.errorf(place{s.file, uint32(s.line + err.line)}, "%s", err.text)
 		return
@@ -212,11 +212,7 @@ func (s *source) record(text []byte) {
 
 // directive obeys a line that begins with a dollar (RFC 1035 §5.1, RFC 2308 §4).
 func (s *source) directive(text []byte) {
-	args, err := fields(text)
-	if err != nil {
-		s.errorf("%v", err)
-		return
-	}
+	args := fields(text)
 	switch word, args := strings.ToUpper(args[0]), args[1:]; word {
 	case "$ORIGIN":
 		s.originDirective(args)
@@ -227,11 +223,9 @@ func (s *source) directive(text []byte) {
 	case "$GENERATE":
 		s.generate(args)
 	default:
-		s.errorf("unknown directive %s: expected $ORIGIN, $TTL, $INCLUDE or $GENERATE", args0(text))
+		s.errorf("unknown directive %s: expected $ORIGIN, $TTL, $INCLUDE or $GENERATE", word)
 	}
 }
-
-func args0(text []byte) string { return strings.Fields(string(text))[0] }
 
 func (s *source) originDirective(args []string) {
 	if len(args) != 1 {

@@ -37,6 +37,7 @@ type recordParser struct {
 	stuck  bool
 	lead   []byte // directives to be read before the next entry
 	buf    []byte // a record in wire form
+	flat   []byte // an entry put on one line
 
 	inherited bool // the last record had its TTL from one before
 }
@@ -64,6 +65,7 @@ func (p *recordParser) setOwner(name string) {
 // feed is what miekg's parser reads: lead, then the entry.
 type feed struct {
 	lead, text []byte
+	ended      bool // was asked for more
 }
 
 func (f *feed) ReadByte() (c byte, err error) {
@@ -73,6 +75,7 @@ func (f *feed) ReadByte() (c byte, err error) {
 	case len(f.text) > 0:
 		c, f.text = f.text[0], f.text[1:]
 	default:
+		f.ended = true
 		return 0, io.EOF
 	}
 	return c, nil
@@ -88,42 +91,60 @@ type entryError struct {
 }
 
 // parse reads the one record in an entry.
-func (p *recordParser) parse(text []byte) (record, *entryError) {
-	hasTTL, bad := checkHead(text)
-	if bad != "" {
-		return record{}, &entryError{text: fmt.Sprintf("found %s: expected a TTL of at most %d, a class or a record type", describe(bad), maxTTL)}
+func (p *recordParser) parse(e entry) (record, *entryError) {
+	text := e.text
+	if e.look.grouped {
+		p.flat = flatten(p.flat[:0], text)
+		text = p.flat
 	}
-	p.given = p.given || hasTTL
-	p.inherited = !hasTTL && p.given && p.ttl == noTTL
+	h := readHead(text)
+	if h.bad != "" {
+		return record{}, &entryError{text: fmt.Sprintf("found %s: expected a TTL of at most %d, a class or a record type", describe(h.bad), maxTTL)}
+	}
+	p.given = p.given || h.hasTTL
+	p.inherited = !h.hasTTL && p.given && p.ttl == noTTL
 	if p.stuck {
 		p.restart(text)
 	}
-	leadLines := bytes.Count(p.lead, []byte{'\n'})
+	var odd string
+	if fragile(h.typ) {
+		mended, what, err := mend(h.typ, text[h.end:])
+		if err != nil {
+			return record{}, &entryError{text: fmt.Sprintf("%s record: %v", typeText(h.typ), err)}
+		}
+		if odd = what; mended != "" {
+			text = append(text[:h.end:h.end], mended...)
+		}
+	}
 	p.feed = feed{lead: p.lead, text: text}
 	rr, ok := p.zp.Next()
 	p.lead = p.lead[:0]
 	if !ok {
 		p.stuck = true
 		if err := p.zp.Err(); err != nil {
-			return record{}, explain(err, text, leadLines)
+			return record{}, explain(err, e.text, h.typ)
 		}
 		return record{}, &entryError{text: "expected a record: NAME [TTL] [CLASS] TYPE DATA"}
 	}
 	p.owner = rr.Header().Name
+	p.stuck = p.feed.ended // some types' parsers look beyond the newline
 	if len(p.feed.text) > 0 {
 		p.stuck = true
 		return record{}, &entryError{text: "expected one record on a line"}
 	}
 	rec, err := p.pack(rr, text)
-	switch {
-	case !hasTTL && !p.given && p.ttl == noTTL:
-		rec.ttl = noTTL
-	case rec.ttl > maxTTL:
-		rec.odd = fmt.Sprintf("TTL %d is above %d: it counts as 0 (RFC 2181 §8)", rec.ttl, maxTTL)
-		rec.ttl = 0
-	}
 	if err != nil {
 		return record{}, &entryError{text: fmt.Sprintf("%s record of %s: %v", typeText(rr.Header().Rrtype), p.owner, err)}
+	}
+	switch {
+	case !h.hasTTL && !p.given && p.ttl == noTTL:
+		rec.ttl = noTTL
+	case rec.ttl > maxTTL:
+		odd = fmt.Sprintf("TTL %d is above %d: it counts as 0 (RFC 2181 §8)", rec.ttl, maxTTL)
+		rec.ttl = 0
+	}
+	if odd != "" {
+		rec.odd = odd
 	}
 	return rec, nil
 }
@@ -150,10 +171,6 @@ func (p *recordParser) pack(rr dns.RR, text []byte) (record, error) {
 		return record{}, fmt.Errorf("class %s: expected IN", dns.Class(h.Class))
 	case isMeta(h.Rrtype):
 		return record{}, errors.New("expected a type that a zone can hold")
-	case h.Rrtype == typeSOA:
-		if bad := badSOANumber(text); bad != "" {
-			return record{}, fmt.Errorf("found %q: expected a number of at most 4294967295", bad)
-		}
 	}
 	n, err := dns.PackRR(rr, p.buf, 0, nil, false)
 	if err != nil {
@@ -177,8 +194,13 @@ func (p *recordParser) pack(rr dns.RR, text []byte) (record, error) {
 			return record{}, fmt.Errorf("data that can't be encoded (%s): expected %s",
 				strings.TrimPrefix(err.Error(), "dns: "), rdataForm(h.Rrtype))
 		}
-		if words, _ := fields(text); h.Rrtype == dns.TypeTXT && countStrings(rec.rdata) > countData(words) {
+		if words := fields(text); h.Rrtype == dns.TypeTXT && countStrings(rec.rdata) > countData(words) {
 			rec.odd = "a string longer than 255 octets is split, which named and NSD refuse"
+		}
+	}
+	if rec.typ == dns.TypeSVCB || rec.typ == dns.TypeHTTPS {
+		if rec.odd, err = checkSvcParams(rec.rdata); err != nil {
+			return record{}, err
 		}
 	}
 	lower(rec.owner)
@@ -191,7 +213,7 @@ func (p *recordParser) pack(rr dns.RR, text []byte) (record, error) {
 func checkLength(rec record, text []byte) error {
 	said := -1
 	if bytes.Contains(text, []byte(`\#`)) {
-		words, _ := fields(text)
+		words := fields(text)
 		for i, w := range words[:len(words)-1] {
 			if w == `\#` {
 				said, _ = strconv.Atoi(words[i+1])
@@ -243,15 +265,11 @@ func typeText(typ uint16) string {
 //
 //	dns: MESSAGE: "TOKEN" at line: LINE:COLUMN
 //
-// into file:line, found and expected.
-func explain(err error, text []byte, leadLines int) *entryError {
+// into words of found and expected. typ is the record's, where it has one.
+func explain(err error, text []byte, typ uint16) *entryError {
 	e := &entryError{}
 	msg := strings.TrimPrefix(err.Error(), "dns: ")
 	if i := strings.LastIndex(msg, " at line: "); i >= 0 {
-		line, _, _ := strings.Cut(msg[i+len(" at line: "):], ":")
-		if n, err := strconv.Atoi(line); err == nil {
-			e.line = min(max(n-1-leadLines, 0), bytes.Count(text, []byte{'\n'})-1)
-		}
 		msg = msg[:i]
 	}
 	what, found := msg, ""
@@ -260,16 +278,12 @@ func explain(err error, text []byte, leadLines int) *entryError {
 			what, found = msg[:i], token
 		}
 	}
+	e.line = lineOf(found, text)
 	isClass := isClass([]byte(found))
 	found = describe(found)
 	switch {
 	case isClass:
 		e.text = fmt.Sprintf("found the end of the line after %s: expected a record type", found)
-	case strings.HasPrefix(what, "no blank"):
-		e.text = fmt.Sprintf("found %s: expected NAME [TTL] [CLASS] TYPE DATA", found)
-	case strings.Contains(what, "dns: "): // RFC 3597 notation of a known type
-		typ, _, _ := strings.Cut(what, ":")
-		e.text = fmt.Sprintf("%s record in RFC 3597 notation that is not its data: expected %s", typ, rdataForm(dns.StringToType[typ]))
 	case what == "unknown RR type", strings.Contains(what, "expecting RR type"):
 		e.text = fmt.Sprintf("found %s: expected a record type (A, MX, TYPE65280 ...)", found)
 	case what == "not a TTL":
@@ -278,17 +292,25 @@ func explain(err error, text []byte, leadLines int) *entryError {
 		e.text = fmt.Sprintf("found %s: expected a domain name", found)
 	case what == "garbage after rdata":
 		e.text = fmt.Sprintf("found %s after the record's data: expected the end of the line", found)
-	case strings.HasPrefix(what, "bad "):
-		typ, _, _ := strings.Cut(what[len("bad "):], " ")
-		form := rdataForm(dns.StringToType[typ])
-		if typ == "RFC3597" {
-			typ, form = "unknown type's", rdataForm(0)
-		}
-		e.text = fmt.Sprintf("%s record with %s: expected %s", typ, found, form)
 	default:
-		e.text = fmt.Sprintf("%s: found %s: expected NAME [TTL] [CLASS] TYPE DATA", what, found)
+		switch {
+		case typ == 0 || strings.HasPrefix(what, "no blank"):
+			e.text = fmt.Sprintf("found %s: expected NAME [TTL] [CLASS] TYPE DATA", found)
+		case strings.Contains(what, "dns: "): // RFC 3597 notation of a known type
+			e.text = fmt.Sprintf("%s record in RFC 3597 notation that is not its data: expected %s", typeText(typ), rdataForm(typ))
+		default:
+			e.text = fmt.Sprintf("%s record with %s: expected %s", typeText(typ), found, rdataForm(typ))
+		}
 	}
 	return e
+}
+
+// lineOf finds the line that a word stands in, counted from the entry's first.
+func lineOf(word string, text []byte) int {
+	if i := bytes.Index(text, []byte(word)); i > 0 && strings.TrimSpace(word) != "" {
+		return bytes.Count(text[:i], []byte{'\n'})
+	}
+	return 0
 }
 
 // describe shows a token to people.

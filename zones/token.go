@@ -1,7 +1,6 @@
 package zones
 
 import (
-	"errors"
 	"math"
 	"strings"
 
@@ -11,22 +10,27 @@ import (
 // maxTTL is the largest TTL there is (RFC 2181 §8).
 const maxTTL = math.MaxInt32
 
-// fields splits an entry into words: parted by blanks, quotes taken off,
-// escapes kept as they are, comments left out. There is at least one.
-func fields(text []byte) ([]string, error) {
+// textWord is a word of an entry: escapes are kept as they are.
+type textWord struct {
+	text   string // without quotes
+	quoted bool
+}
+
+// splitWords splits an entry into words, parted by blanks, parentheses and
+// quotes. Comments are left out.
+func splitWords(text []byte) []textWord {
 	var (
-		words  []string
+		words  []textWord
 		word   []byte
 		quoted bool
 		begun  bool
 	)
-	end := func() {
+	end := func(quoted bool) {
 		if begun {
-			words = append(words, string(word))
+			words = append(words, textWord{string(word), quoted})
 		}
 		word, begun = word[:0], false
 	}
-scan:
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case c == '\\' && i+1 < len(text) && text[i+1] != '\n':
@@ -34,31 +38,33 @@ scan:
 			begun = true
 			i++
 		case c == '"':
-			end()
+			end(quoted)
 			quoted = !quoted
 			begun = quoted
 		case quoted:
 			word = append(word, c)
 		case c == ';':
-			for i < len(text) && text[i] != '\n' {
+			for i+1 < len(text) && text[i+1] != '\n' {
 				i++
 			}
-			if i == len(text) {
-				break scan
-			}
-			end()
 		case c == ' ', c == '\t', c == '\r', c == '\n', c == '(', c == ')':
-			end()
+			end(false)
 		default:
 			word = append(word, c)
 			begun = true
 		}
 	}
-	end()
-	if len(words) == 0 {
-		return nil, errors.New("found nothing: expected a record or a directive")
+	end(quoted)
+	return words
+}
+
+// fields is splitWords without the quotes.
+func fields(text []byte) []string {
+	var fs []string
+	for _, w := range splitWords(text) {
+		fs = append(fs, w.text)
 	}
-	return words, nil
+	return fs
 }
 
 // absoluteName completes a name in presentation form by the origin, which has

@@ -134,6 +134,6 @@ func rdataText(typ uint16, rdata []byte) (string, bool) {
 	}
 	buf := buffers.Get().(*buffer)
 	defer buffers.Put(buf)
-	rec, problem := newRecordParser(".", 0, buf.wire).parse([]byte(". 0 IN " + typeText(typ) + " " + text + "\n"))
+	rec, problem := newRecordParser(".", 0, buf.wire).parse(entry{text: []byte(". 0 IN " + typeText(typ) + " " + text + "\n")})
 	return text, problem == nil && rec.typ == typ && bytes.Equal(rec.rdata, rdata)
 }
