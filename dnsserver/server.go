@@ -64,14 +64,41 @@ const compileSlice = 200 * time.Microsecond
 func (s *Server) Set(d Data) {
 	s.setting.Lock()
 	defer s.setting.Unlock()
+	s.view.Store(s.view.Load().next(d, len(s.counters.lanes), s.counters.site, newYield()))
+}
+
+// Prepare compiles zones that a Set to come will have, so that it is quick.
+// Meanwhile Set can be called for what is served now. What the next Set with
+// other zones does not take is forgotten.
+func (s *Server) Prepare(zs []*zones.Zone) {
+	v := s.view.Load()
+	served := make(map[*zones.Zone]bool, len(v.zones))
+	for _, z := range v.zones {
+		served[z.zone] = true
+	}
+	ahead := make(map[*zones.Zone]*zoneAnswers)
+	yield := newYield()
+	for _, z := range zs {
+		if !served[z] {
+			ahead[z] = compileZone(z, yield)
+		}
+	}
+	s.setting.Lock()
+	defer s.setting.Unlock()
+	w := *s.view.Load()
+	w.ahead = ahead
+	s.view.Store(&w)
+}
+
+// newYield makes a function that lets others have the core once in compileSlice.
+func newYield() func() {
 	ticks, last := 0, time.Now()
-	yield := func() {
+	return func() {
 		if ticks++; ticks%32 == 0 && time.Since(last) > compileSlice {
 			zones.Pause()
 			last = time.Now()
 		}
 	}
-	s.view.Store(s.view.Load().next(d, len(s.counters.lanes), s.counters.site, yield))
 }
 
 // Ready is closed when the sockets are open.

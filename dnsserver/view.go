@@ -19,6 +19,7 @@ type view struct {
 	special *specials
 	steered []*steered // by number; see specials
 	groups  *classifier
+	ahead   map[*zones.Zone]*zoneAnswers // compiled and not served yet; see Server.Prepare
 }
 
 // find returns the deepest zone that a name is in, or nil. A question for DS at
@@ -256,7 +257,7 @@ func (v *view) steeredAt(o *outcome) *special {
 func (v *view) next(d Data, lanes int, hits func(policy.ServiceID, policy.SiteID) *siteHits, yield func()) *view {
 	w := &view{set: v.set, data: d}
 	if slices.Equal(d.Zones, v.data.Zones) && slices.Equal(d.Failed, v.data.Failed) && v.special != nil {
-		w.zones, w.index, w.special = v.zones, v.index, v.special
+		w.zones, w.index, w.special, w.ahead = v.zones, v.index, v.special, v.ahead
 	} else {
 		w.zones = v.compileZones(d, yield)
 		w.index.build(w.zones)
@@ -289,6 +290,9 @@ func (v *view) compileZones(d Data, yield func()) []*zoneAnswers {
 		}
 		seen[z.Name()] = true
 		c := old[z]
+		if c == nil {
+			c = v.ahead[z]
+		}
 		if c == nil {
 			c = compileZone(z, yield)
 		}

@@ -143,7 +143,7 @@ func (l *loop) Run(ctx context.Context) error {
 			delete(l.unseen, o.Target)
 			batch = append(batch, o)
 			switch {
-			case l.unseen != nil && len(l.unseen) > 0: // more is waited for
+			case len(l.unseen) > 0: // more is waited for
 			case l.unseen != nil, len(batch) == maxBatch:
 				judge()
 			case len(batch) == 1:

@@ -180,8 +180,13 @@ func (n *Node) ZoneRollback(ctx context.Context, name string, author string) (ap
 	return s, nil
 }
 
-// deploy has the loop serve another deployment, and decide by its settings.
+// deploy has the loop serve another deployment, and where decide is set decide
+// by its settings. Large zones are compiled here, so that deciding does not
+// wait for it.
 func (n *Node) deploy(ctx context.Context, next *deployment, decide bool) (*policy.Revision, error) {
+	if n.dns != nil {
+		n.dns.Prepare(next.data(nil).Zones)
+	}
 	r := deploy{next: next, decide: decide, done: make(chan *policy.Revision, 1)}
 	if err := n.loop.do(ctx, r); err != nil {
 		return nil, err
