@@ -37,6 +37,9 @@ func (p *Prober) newChecker(t Target) (checker, error) {
 	}
 }
 
+// grace is how long after the timeout an attempt may take to return.
+const grace = 50 * time.Millisecond
+
 // result is what came of one attempt. Timeout means that there was no answer,
 // for whatever reason: it does not decide the check, the others may.
 type result struct {
@@ -74,7 +77,7 @@ type check struct {
 	running int         // attempts that have not returned
 	holds   int         // goroutines and an armed timer that use the check
 	over    time.Time   // when it was decided or aborted; zero: it is not
-	last    string      // why the latest unanswered attempt was not answered
+	last    string      // what is known of why an attempt was not answered
 }
 
 // begin readies c for the call of run. Nobody else uses it.
@@ -99,7 +102,10 @@ func (c *check) run() {
 
 // arm sets the timer, which is not set, for the next step. c.mu is held.
 func (c *check) arm() {
-	at := c.t.Timeout * time.Duration(c.steps+1) / time.Duration(c.t.Attempts)
+	at := c.t.Timeout + grace
+	if c.steps < c.t.Attempts {
+		at = c.t.Timeout * time.Duration(c.steps+1) / time.Duration(c.t.Attempts)
+	}
 	c.holds++
 	c.p.wg.Add(1)
 	if d := at - time.Since(c.start); c.timer == nil {
@@ -109,7 +115,9 @@ func (c *check) arm() {
 	}
 }
 
-// step starts another attempt, or ends the check at its timeout.
+// step starts another attempt. At the timeout it ends them all, and the last to
+// return decides the check, so that the reason has what it knows; should one
+// not return, the check is decided without it.
 func (c *check) step() {
 	defer c.p.wg.Done()
 	defer c.release()
@@ -119,18 +127,23 @@ func (c *check) step() {
 		return
 	}
 	c.steps++
-	if c.steps < c.t.Attempts {
+	switch {
+	case c.steps < c.t.Attempts:
 		c.made++
 		c.running++
 		c.holds++
-		c.arm()
 		n := c.made
 		c.p.wg.Go(func() { c.attempt(n) })
+		c.arm()
+	case c.steps == c.t.Attempts:
+		c.cancel()
+		c.arm()
+	default:
 		c.mu.Unlock()
+		c.decide(c.unanswered())
 		return
 	}
 	c.mu.Unlock()
-	c.decide(c.unanswered())
 }
 
 // attempt makes the nth attempt.
@@ -143,7 +156,7 @@ func (c *check) attempt(n int) {
 	c.mu.Lock()
 	c.running--
 	none := r.outcome == policy.Timeout
-	if none {
+	if none && r.detail != "" {
 		c.last = r.detail
 	}
 	exhausted := c.running == 0 && c.made == c.t.Attempts

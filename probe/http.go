@@ -122,7 +122,10 @@ func (h *HTTP) target(a netip.Addr) (*url.URL, error) {
 func port(u *url.URL) uint16 {
 	switch p := u.Port(); {
 	case p != "":
-		n, _ := strconv.ParseUint(p, 10, 16)
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil {
+			return 0
+		}
 		return uint16(n)
 	case u.Scheme == "https":
 		return 443
@@ -381,10 +384,11 @@ type deadliner interface{ SetReadDeadline(time.Time) error }
 
 // answerReader reads one answer, of bounded length.
 type answerReader struct {
-	src   io.Reader
-	left  int // octets that may still be read from src
-	begun bool
-	buf   *bufio.Reader
+	src    io.Reader
+	left   int // octets that may still be read from src
+	begun  bool
+	failed error // of reading from src
+	buf    *bufio.Reader
 }
 
 var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
@@ -404,12 +408,17 @@ func (r *answerReader) free() {
 // Read lets bufio read no more than is left.
 func (r *answerReader) Read(p []byte) (int, error) {
 	if r.left <= 0 {
-		return 0, errTooLong
+		r.failed = errTooLong
+		return 0, r.failed
 	}
 	n, err := r.src.Read(p[:min(len(p), r.left)])
 	r.left -= n
-	r.begun = r.begun || n > 0
-	return n, err
+	if n > 0 {
+		r.begun = true
+		return n, nil // an error comes again
+	}
+	r.failed = err
+	return 0, err
 }
 
 // answer reads the answer to req: its body too where that is wanted; else only
@@ -418,8 +427,13 @@ func (r *answerReader) answer(req *http.Request, wanted bool, conn deadliner) (a
 	var resp *http.Response
 	for interim := 0; ; interim++ {
 		var err error
-		if resp, err = http.ReadResponse(r.buf, req); err != nil {
-			return answer{}, malformed(err)
+		resp, err = http.ReadResponse(r.buf, req)
+		if r.failed != nil {
+			// ReadResponse takes half a line before an error for a line.
+			return answer{}, r.failed
+		}
+		if err != nil {
+			return answer{}, fmt.Errorf("%w: %w", errMalformed, err)
 		}
 		if resp.StatusCode >= 200 {
 			break
@@ -437,8 +451,12 @@ func (r *answerReader) answer(req *http.Request, wanted bool, conn deadliner) (a
 	whole := false
 	if wanted {
 		body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
-		if err != nil && !errors.Is(err, errTooLong) {
-			return a, malformed(err)
+		switch {
+		case err == nil, errors.Is(err, errTooLong):
+		case r.failed != nil:
+			return answer{}, r.failed
+		default:
+			return answer{}, fmt.Errorf("%w: %w", errMalformed, err)
 		}
 		a.body = body
 		whole = err == nil && len(body) < maxBody
@@ -471,12 +489,4 @@ func (r *answerReader) drain(body io.Reader, conn deadliner) bool {
 		}
 		return err == io.EOF
 	}
-}
-
-// malformed marks the errors that come from what was read, not from reading.
-func malformed(err error) error {
-	if errors.Is(err, errTooLong) || fromNetwork(err) || tlsRefusal(err) != "" {
-		return err
-	}
-	return fmt.Errorf("%w: %w", errMalformed, err)
 }

@@ -81,13 +81,13 @@ func newPings(log *slog.Logger, wg *sync.WaitGroup) *pings { return &pings{log: 
 func (p *pings) socket(six bool) (*pingSocket, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := &p.v4
+	s := p.v4
 	if six {
-		s = &p.v6
+		s = p.v6
 	}
 	switch {
-	case *s != nil:
-		return *s, nil
+	case s != nil:
+		return s, nil
 	case p.closed:
 		return nil, net.ErrClosed
 	}
@@ -99,13 +99,18 @@ func (p *pings) socket(six bool) (*pingSocket, error) {
 		}
 		return nil, err
 	}
-	*s = opened
-	p.wg.Add(1)
-	go func() {
-		defer p.wg.Done()
-		opened.receive()
-	}()
+	p.adopt(opened)
 	return opened, nil
+}
+
+// adopt makes s the socket of its family.
+func (p *pings) adopt(s *pingSocket) {
+	if s.six {
+		p.v6 = s
+	} else {
+		p.v4 = s
+	}
+	p.wg.Go(s.receive)
 }
 
 // close ends the receiving goroutines.

@@ -11,10 +11,21 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/scloudstack/pharos/policy"
 )
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -114,4 +125,183 @@ func (ca *testCA) writeUntil(tb testing.TB, dir string, until time.Time, names .
 		}
 	}
 	return files
+}
+
+// once checks target until its first observation.
+func once(t *testing.T, target Target) policy.Observation {
+	t.Helper()
+	return several(t, target, 1)[0]
+}
+
+// several returns the first n observations of target.
+func several(t *testing.T, target Target, n int) []policy.Observation {
+	t.Helper()
+	if target.ID == "" {
+		target.ID = target.Hash(3, 3)
+	}
+	if !target.Address.IsValid() {
+		target.Address = netip.MustParseAddr("127.0.0.1")
+	}
+	if found := target.Problems(); len(found) > 0 {
+		t.Fatalf("bad target: %v", found)
+	}
+	seen := make(chan policy.Observation, n)
+	p := New(Config{Observer: "test"}, func(o policy.Observation) {
+		select {
+		case seen <- o:
+		default:
+		}
+	}, slog.New(slog.NewTextHandler(t.Output(), nil)), nil)
+	p.Set([]Target{target})
+	stop := start(t, p)
+	defer stop()
+	var all []policy.Observation
+	for range n {
+		select {
+		case o := <-seen:
+			all = append(all, o)
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%d observations, expected %d", len(all), n)
+		}
+	}
+	return all
+}
+
+// expectation is what an observation should say; Reason is a regular expression.
+type expectation struct {
+	outcome policy.Outcome
+	reason  string
+}
+
+func (e expectation) check(t *testing.T, o policy.Observation) {
+	t.Helper()
+	if o.Outcome != e.outcome || !regexp.MustCompile("^"+e.reason+"$").MatchString(o.Reason) {
+		t.Errorf("got %s %q, expected %s %q", outcomes[o.Outcome], o.Reason, outcomes[e.outcome], e.reason)
+	}
+}
+
+// listen serves each connection with handle until the test ends.
+func listen(t *testing.T, network, address string, handle func(net.Conn)) uint16 {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var open []net.Conn
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open = append(open, c)
+			mu.Unlock()
+			wg.Go(func() {
+				defer c.Close()
+				handle(c)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		mu.Lock()
+		for _, c := range open {
+			_ = c.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return l.Addr().(*net.TCPAddr).AddrPort().Port()
+}
+
+// closedPort is a port that nobody listens on.
+func closedPort(t *testing.T) uint16 {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).AddrPort().Port()
+}
+
+// blackHole is a port that drops SYNs: its queue of connections is full.
+func blackHole(t *testing.T) uint16 {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := sa.(*unix.SockaddrInet4).Port
+	for range 10 {
+		c, err := net.DialTimeout("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), 100*time.Millisecond)
+		if err != nil {
+			return uint16(port)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	t.Fatal("the queue did not fill")
+	return 0
+}
+
+// reset closes a connection with a reset.
+func reset(c net.Conn) {
+	_ = c.(*net.TCPConn).SetLinger(0)
+	_ = c.Close()
+}
+
+const namespaceEnv = "PHAROS_PROBE_TEST_NETNS"
+
+// inNetns runs the calling test again in a network namespace of its own, where
+// it may do anything: that run returns true, the outer one false.
+func inNetns(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(namespaceEnv) != "" {
+		loopbackUp(t)
+		return true
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), namespaceEnv+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	t.Logf("in a namespace:\n%s", out)
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("failed in a namespace: %v", err)
+	}
+	return false
+}
+
+func loopbackUp(t *testing.T) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ifr.SetUint16(unix.IFF_UP)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr); err != nil {
+		t.Fatal(err)
+	}
 }
