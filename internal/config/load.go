@@ -22,16 +22,20 @@ const (
 // Errors: everything that is wrong, in the order of the files. Warnings come
 // with and without an error.
 func Load(path string, opt Options) (*Settings, Warnings, error) {
-	if opt.Getenv == nil {
-		opt.Getenv = os.Getenv
-	}
-	l := &loader{decoder: decoder{known: make(map[string]bool)}, opt: opt}
+	l := newLoader(opt)
 	s := l.load(path)
 	warnings := Warnings(sorted(l.warnings))
 	if len(l.errors) > 0 {
 		return nil, warnings, Errors(sorted(l.errors))
 	}
 	return s, warnings, nil
+}
+
+func newLoader(opt Options) *loader {
+	if opt.Getenv == nil {
+		opt.Getenv = os.Getenv
+	}
+	return &loader{decoder: decoder{known: make(map[string]bool)}, opt: opt}
 }
 
 // loader reads the files of one configuration.

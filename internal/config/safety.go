@@ -7,7 +7,7 @@ import (
 )
 
 // builtInRules are the rules that policy has of its own; --break-glass names them.
-var builtInRules = []string{"last-endpoint"}
+var builtInRules = []string{"last-endpoint", "drained-site", "lost-site"}
 
 // safety reads the rules that orders are judged by.
 func (r *reading) safety(n *node) {

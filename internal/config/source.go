@@ -175,10 +175,7 @@ func refused(tokens token.Tokens) (*token.Token, string) {
 
 // convert fills n from a syntax tree.
 func (d *decoder) convert(f *file, n *node, from ast.Node, depth int) {
-	at := func(tk *token.Token) place {
-		return place{f, tk.Position.Line, max(1, tk.Position.Column)}
-	}
-	n.at = at(from.GetToken())
+	n.at = startOf(f, from)
 	if depth > maxDepth {
 		d.errorf(n, "is nested too deeply (at most %d levels)", maxDepth)
 		return
@@ -188,15 +185,11 @@ func (d *decoder) convert(f *file, n *node, from ast.Node, depth int) {
 		n.kind = null
 	case *ast.MappingNode:
 		n.kind = mapping
-		if !v.IsFlowStyle && len(v.Values) > 0 {
-			n.at = at(v.Values[0].Key.GetToken())
-		}
 		for _, value := range v.Values {
 			d.convertField(f, n, value, depth)
 		}
 	case *ast.MappingValueNode:
 		n.kind = mapping
-		n.at = at(v.Key.GetToken())
 		d.convertField(f, n, v, depth)
 	case *ast.SequenceNode:
 		n.kind = list
@@ -217,6 +210,21 @@ func (d *decoder) convert(f *file, n *node, from ast.Node, depth int) {
 	default:
 		d.errorf(n, "this form of YAML (%s) is not accepted", from.Type())
 	}
+}
+
+// startOf is where a value begins. goccy has a block mapping begin at its first
+// colon; people look for the first key.
+func startOf(f *file, from ast.Node) place {
+	tk := from.GetToken()
+	switch v := from.(type) {
+	case *ast.MappingNode:
+		if !v.IsFlowStyle && len(v.Values) > 0 {
+			tk = v.Values[0].Key.GetToken()
+		}
+	case *ast.MappingValueNode:
+		tk = v.Key.GetToken()
+	}
+	return place{f, tk.Position.Line, max(1, tk.Position.Column)}
 }
 
 func (d *decoder) convertField(f *file, n *node, from *ast.MappingValueNode, depth int) {

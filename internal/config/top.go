@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -216,17 +217,11 @@ func (r *reading) self(root *node) {
 }
 
 func (r *reading) dataDir() {
-	for _, dir := range []string{r.opt.DataDir, r.opt.Getenv("PHAROS_DATA_DIR"), r.s.DataDir} {
-		if dir == "" {
-			continue
-		}
-		r.s.DataDir = dir
-		if dir != r.opt.DataDir && !filepath.IsAbs(dir) {
-			r.s.DataDir = filepath.Join(r.dir, dir)
-		}
-		return
+	inFile := r.s.DataDir
+	if inFile != "" && !filepath.IsAbs(inFile) {
+		inFile = filepath.Join(r.dir, inFile)
 	}
-	r.s.DataDir = DefaultDataDir
+	r.s.DataDir = cmp.Or(r.opt.DataDir, r.opt.Getenv("PHAROS_DATA_DIR"), inFile, DefaultDataDir)
 }
 
 // alone makes up a site for a node that has none: a plain authoritative server.
