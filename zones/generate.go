@@ -23,7 +23,7 @@ func (s *source) generate(args []string) {
 		s.errorf("$GENERATE %q: %v", args[0], err)
 		return
 	}
-	if s.p.generated += (stop-start)/step + 1; s.p.generated > maxGenerated {
+	if s.p.generate -= (stop-start)/step + 1; s.p.generate < 0 {
 		s.errorf("$GENERATE makes more than %d records in the zone", maxGenerated)
 		return
 	}

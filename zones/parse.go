@@ -52,15 +52,11 @@ func parse(origin string, r io.Reader, filename string, includes bool, opt Optio
 	if err != nil {
 		return nil, nil, Problems{{File: filename, Text: "the zone's name: " + err.Error()}}
 	}
-	p := &parser{includes: includes, dir: filepath.Dir(filename), b: newBuilder(apex, newPacer(opt.Yield))}
-	defer p.close()
-	defer p.b.release()
-	p.file(r, filename, "", NameText(apex), noTTL, 0)
-	z := p.b.build()
-	if z == nil {
-		return nil, nil, p.b.report.problems(p.b.report.errors)
+	p := &parser{
+		includes: includes, dir: filepath.Dir(filename),
+		b: newBuilder(apex, newPacer(opt.Yield)), generate: maxGenerated,
 	}
-	return z, p.b.report.problems(p.b.report.warnings), nil
+	return p.run(r, filename)
 }
 
 func fileError(what string, err error) string {
@@ -73,11 +69,23 @@ func fileError(what string, err error) string {
 
 // parser reads the files of one zone into its builder.
 type parser struct {
-	includes  bool     // $INCLUDE is possible
-	dir       string   // the zone's folder
-	root      *os.Root // the same, once something is included
-	b         *builder
-	generated int
+	includes bool     // $INCLUDE is possible
+	dir      string   // the zone's folder
+	root     *os.Root // the same, once something is included
+	b        *builder
+	generate int // how many records $GENERATE may still make
+}
+
+// run reads the zone's file and all that it includes, and builds the zone.
+func (p *parser) run(r io.Reader, filename string) (*Zone, []Problem, error) {
+	defer p.close()
+	defer p.b.release()
+	p.file(r, filename, "", NameText(p.b.apex), noTTL, 0)
+	z := p.b.build()
+	if z == nil {
+		return nil, nil, p.b.report.problems(p.b.report.errors)
+	}
+	return z, p.b.report.problems(p.b.report.warnings), nil
 }
 
 // open opens a file below the zone's folder.

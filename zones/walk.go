@@ -17,8 +17,8 @@ func (z *Zone) Walk(f func(owner []byte, sets []RRset, flags NodeFlags) bool) {
 		extra = z.overlay.keys
 	}
 	// visitExtra shows the overlay's own names before a key, or all the rest.
-	visitExtra := func(before []byte) bool {
-		for len(extra) > 0 && (before == nil || bytes.Compare(extra[0], before) < 0) {
+	visitExtra := func(before []byte, rest bool) bool {
+		for len(extra) > 0 && (rest || bytes.Compare(extra[0], before) < 0) {
 			owner = appendRel(owner[:0], extra[0])
 			s, _ := z.spot(owner)
 			if isWildcard(owner) {
@@ -37,7 +37,7 @@ func (z *Zone) Walk(f func(owner []byte, sets []RRset, flags NodeFlags) bool) {
 		flags := n.flags
 		if z.overlay != nil {
 			key = appendKey(key[:0], n.rel)
-			if !visitExtra(key) {
+			if !visitExtra(key, false) {
 				return
 			}
 			if z.overlay.names[string(n.rel)] {
@@ -58,5 +58,5 @@ func (z *Zone) Walk(f func(owner []byte, sets []RRset, flags NodeFlags) bool) {
 			return
 		}
 	}
-	visitExtra(nil)
+	visitExtra(nil, true)
 }
