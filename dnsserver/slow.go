@@ -43,6 +43,7 @@ func (s *slowPath) respond(r *responder, v *view, buf []byte, n int) int {
 			return s.finish(r, v, buf, dns.RcodeBadVers, 0)
 		}
 		if !s.opt.read(sections.opt[optLen:], trusted) {
+			s.opt = ednsQuery{}
 			return s.finish(r, v, buf, dns.RcodeFormatError, 0)
 		}
 		s.opt.respond(v.set)
