@@ -2,10 +2,12 @@ package probe
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +20,7 @@ type dnsChecker struct {
 	d      DNS
 	name   string // address and port
 	query  dns.Msg
+	packed []byte // query, in wire form
 	rcode  int
 	answer []dns.RR // owner and TTL do not matter
 }
@@ -38,6 +41,9 @@ func newDNSChecker(t Target) (*dnsChecker, error) {
 		c.rcode = dns.StringToRcode[strings.ToUpper(d.Rcode)]
 	}
 	var err error
+	if c.packed, err = c.query.Pack(); err != nil {
+		return nil, err
+	}
 	c.answer, err = d.answers()
 	return c, err
 }
@@ -94,8 +100,10 @@ func (c *dnsChecker) exchange(ctx context.Context, network string) (*dns.Msg, er
 
 	query := c.query // the copy has an id of its own, and shares what is only read
 	query.Id = dns.Id()
+	packed := slices.Clone(c.packed)
+	binary.BigEndian.PutUint16(packed, query.Id)
 	wire := dns.Conn{Conn: socket, UDPSize: 1232}
-	if err := wire.WriteMsg(&query); err != nil {
+	if _, err := wire.Write(packed); err != nil {
 		return nil, err
 	}
 	for {
