@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -112,20 +113,11 @@ func (d *decoder) object(n *node, schema string, keys ...key) bool {
 		}
 	}
 	for _, f := range n.fields {
-		if !d.knows(names, f.key) {
+		if !slices.Contains(names, f.key) {
 			d.errors = append(d.errors, finding{f.at, prefixed(n, unknownText("key", f.key, names))})
 		}
 	}
 	return true
-}
-
-func (d *decoder) knows(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // named reads a mapping whose keys are names that the user chose; each is
