@@ -178,10 +178,22 @@ func clearCommand(kind Kind, key string) string {
 	return "pharos override clear --all"
 }
 
+// blindFor is how long a node suspects itself before people are told: one lost check
+// is enough where nothing else is up.
+const blindFor = 3 * time.Second
+
+// blindAlarm is when the node's suspicion of itself is worth an alarm; zero: it has none.
+func (s *State) blindAlarm() time.Time {
+	if s.suspect.IsZero() {
+		return time.Time{}
+	}
+	return s.suspect.Add(blindFor)
+}
+
 // alarmGlobals brings up to date the alarms that are of no single service.
 func (t *turn) alarmGlobals() {
 	var now []alarm
-	if !t.suspect.IsZero() {
+	if at := t.blindAlarm(); !at.IsZero() && !at.After(t.now) {
 		now = append(now, alarm{
 			"blind/" + string(t.ix.cfg.Self),
 			"none of this node's probes succeeds: it suspects itself, holds every target unknown and moves nothing",

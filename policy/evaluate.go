@@ -95,10 +95,19 @@ func (t *turn) dueIn(svc int, c chain, views []view) time.Time {
 
 func (t *turn) setAnswer(sv *service, n int, a *Answer, full uint32) {
 	if old := sv.answers[n]; old != nil {
-		if sv.ttls[n] == full && equalAnswers(old, a) {
+		same := equalAnswers(old, a)
+		if same && sv.ttls[n] == full {
 			return
 		}
 		t.sum = xor(t.sum, sv.digests[n])
+		if same {
+			a = old
+		}
+	}
+	if t.rev != nil { // decided twice in one step, and the same as before it
+		if old := t.rev.Answers[a.Name]; old != nil && equalAnswers(old, a) {
+			a = old
+		}
 	}
 	sv.answers[n], sv.ttls[n], sv.digests[n] = a, full, digestAnswer(a, full)
 	t.sum = xor(t.sum, sv.digests[n])

@@ -25,6 +25,11 @@ func (t *turn) fallExpired() bool {
 	return fell
 }
 
+// someExpired says whether an override is there beyond its time.
+func (s *State) someExpired() bool {
+	return slices.ContainsFunc(s.orders.overrides, func(v *override) bool { return v.over(s.now) })
+}
+
 // holdsUp says why an override may not fall: what a name of it would be
 // answered with is not healthy, or outside the active metro.
 func (s *State) holdsUp(v *override) string {

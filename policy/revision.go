@@ -67,9 +67,19 @@ func (t *turn) publish(force bool) {
 	if len(t.changed)+len(t.gone) == 0 && !force && t.rev != nil {
 		return
 	}
-	rev := &Revision{Made: t.now, Groups: groups, Number: 1, self: new(byte)}
 	slices.Sort(t.changed)
 	t.changed = slices.Compact(t.changed) // a service may have been decided twice
+	digest := sha256.Sum256(slices.Concat(t.sum[:], sum(digestGroups(groups))))
+	if t.rev != nil {
+		t.changed = slices.DeleteFunc(t.changed, func(name string) bool {
+			ref := t.ix.nameOf[name]
+			return t.svcs[ref.svc].answers[ref.name] == t.rev.Answers[name]
+		})
+		if len(t.changed)+len(t.gone) == 0 && !force && digest == t.rev.Digest {
+			return
+		}
+	}
+	rev := &Revision{Made: t.now, Groups: groups, Number: 1, self: new(byte)}
 	if t.rev == nil {
 		rev.Answers = make(map[string]*Answer, len(t.ix.nameOf))
 	} else {
@@ -84,7 +94,7 @@ func (t *turn) publish(force bool) {
 		ref := t.ix.nameOf[name]
 		rev.Answers[name] = t.svcs[ref.svc].answers[ref.name]
 	}
-	rev.Digest = sha256.Sum256(slices.Concat(t.sum[:], sum(digestGroups(groups))))
+	rev.Digest = digest
 	t.rev, t.fx.Revision = rev, rev
 }
 

@@ -18,6 +18,8 @@ type State struct {
 	orders  *orders // what the entries say; replaced, never changed
 	svcs    []service
 	due     []time.Time // by service: when time alone may change it; zero: never
+	soonest time.Time   // of due
+	touched []bool      // services to decide in this step; all false between steps
 	raised  map[string]raised
 	globals []alarm // raised, of no single service
 	rev     *Revision
@@ -49,7 +51,6 @@ type chain struct {
 type turn struct {
 	*State
 	fx           Effects
-	touched      []bool
 	list         []int // touched services
 	ordersMoved  bool
 	sitesTouched bool
@@ -102,7 +103,8 @@ func (s *State) adopt(ix *index) {
 	s.targets = make([]target, len(ix.targets))
 	s.paths = make([]path, len(ix.sites))
 	s.svcs = make([]service, len(ix.services))
-	s.due = make([]time.Time, len(ix.services))
+	s.due, s.soonest = make([]time.Time, len(ix.services)), time.Time{}
+	s.touched = make([]bool, len(ix.services))
 	s.unheard = 0
 	for _, here := range ix.here {
 		if here {
@@ -131,6 +133,7 @@ func (s *State) fork() *State {
 		f.svcs[i].digests = slices.Clone(s.svcs[i].digests)
 	}
 	f.due = slices.Clone(s.due)
+	f.touched = slices.Clone(s.touched)
 	f.raised = maps.Clone(s.raised)
 	return &f
 }
@@ -139,7 +142,7 @@ func (s *State) begin(now time.Time) *turn {
 	if now.After(s.now) {
 		s.now = now
 	}
-	return &turn{State: s, touched: make([]bool, len(s.svcs))}
+	return &turn{State: s}
 }
 
 // touch marks services as resting on something that changed.
@@ -164,20 +167,22 @@ func (t *turn) finish(force bool) Effects {
 		t.ordersMoved = true
 		t.touchAll()
 	}
-	for i, at := range t.due {
-		if !at.IsZero() && !at.After(t.now) {
-			t.touch(i)
+	if !t.soonest.IsZero() && !t.soonest.After(t.now) {
+		for i, at := range t.due {
+			if !at.IsZero() && !at.After(t.now) {
+				t.touch(i)
+			}
 		}
 	}
 	if t.ordersMoved {
-		t.orders = t.readOrders()
+		t.readAgain()
 	}
 	t.evaluateTouched()
 	for t.fallExpired() {
-		t.orders = t.readOrders()
+		t.readAgain()
 		t.evaluateTouched()
 	}
-	if t.ordersMoved || t.sitesTouched || force || slices.ContainsFunc(t.orders.overrides, func(v *override) bool { return v.over(t.now) }) {
+	if t.ordersMoved || t.sitesTouched || force || !t.suspect.IsZero() || t.someExpired() {
 		t.alarmGlobals()
 	}
 	if force {
@@ -188,23 +193,39 @@ func (t *turn) finish(force bool) Effects {
 	return t.fx
 }
 
+// readAgain reads the orders after one came or ended. A suspension that comes or goes
+// may change anything.
+func (t *turn) readAgain() {
+	before := t.orders
+	t.orders = t.readOrders()
+	if before != nil && !sameSuspended(before, t.orders) {
+		t.touchAll()
+	}
+}
+
 // evaluateTouched decides the touched services, in the order of the configuration.
 func (t *turn) evaluateTouched() {
+	if len(t.list) == 0 {
+		return
+	}
 	slices.Sort(t.list)
 	for _, i := range t.list {
 		t.touched[i] = false
 		t.evaluate(i)
 	}
-	t.list = t.list[:0]
+	t.list, t.soonest = t.list[:0], time.Time{}
+	for _, at := range t.due {
+		t.soonest = sooner(t.soonest, at)
+	}
 }
 
 // wake is when time alone may change something next.
 func (t *turn) wake() time.Time {
 	next := t.orders.next()
-	for _, at := range t.due {
+	if at := t.blindAlarm(); at.After(t.now) {
 		next = sooner(next, at)
 	}
-	return next
+	return sooner(next, t.soonest)
 }
 
 // sooner is the earlier of two times, of which a zero one means never.
@@ -255,7 +276,6 @@ func (t *turn) reconfigure(cfg *Config) {
 		t.keepAnswers(oldIx, i, oldSvcs[i])
 	}
 	s.startChains()
-	t.touched, t.list = make([]bool, len(s.svcs)), nil
 	t.ordersMoved = true
 	t.touchAll()
 	t.suspectSelf()

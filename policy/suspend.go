@@ -71,22 +71,45 @@ func (s *State) spans(o *orders) []span {
 		list = append(list, span{kind: l.Kind, key: string(site), from: l.Stamp, glass: l.BreakGlass, live: l})
 	}
 	for _, e := range s.entries {
-		if !e.Deleted || e.Ends == (Stamp{}) {
-			continue
-		}
-		switch e.Kind {
-		case KindOverride:
-			if v, ok := decode[Override](e); ok && v.Site != "" {
-				list = append(list, span{kind: e.Kind, key: e.Key, site: v.Site, from: e.Ends, until: e.Stamp})
-			}
-		case KindDrain, KindSiteLost:
-			list = append(list, span{kind: e.Kind, key: e.Key, from: e.Ends, until: e.Stamp})
+		if a, ok := s.endedSpan(e); ok {
+			list = append(list, a)
 		}
 	}
 	slices.SortFunc(list, func(a, b span) int {
 		return cmp.Or(a.from.Compare(b.from), cmp.Compare(a.kind, b.kind), cmp.Compare(a.key, b.key))
 	})
 	return list
+}
+
+// endedSpan is the span of an order that is not in force any more: ended by a
+// tombstone, by its expiry, or fallen.
+func (s *State) endedSpan(e Entry) (span, bool) {
+	a := span{kind: e.Kind, key: e.Key, from: e.Stamp, expiry: e.Expires}
+	switch fall, fallen := s.entries[EntryKey{KindFall, e.Stamp.String()}]; {
+	case e.Deleted && e.Ends != Stamp{}:
+		a.from, a.until, a.expiry = e.Ends, e.Stamp, time.Time{}
+	case e.Deleted:
+		return a, false
+	case e.Kind == KindOverride && fallen:
+		a.until, a.expiry = fall.Stamp, time.Time{}
+	case e.Kind == KindDrain && e.over(s.now):
+	default:
+		return a, false
+	}
+	switch e.Kind {
+	case KindOverride:
+		v, ok := decode[Override](e)
+		a.site = v.Site
+		return a, ok && v.Site != ""
+	case KindDrain, KindSiteLost:
+		return a, true
+	}
+	return a, false
+}
+
+// sameSuspended says whether two readings suspend the same orders.
+func sameSuspended(a, b *orders) bool {
+	return slices.EqualFunc(a.suspended, b.suspended, func(x, y *order) bool { return x.Kind == y.Kind && x.Stamp == y.Stamp })
 }
 
 // offSite is the site that a drain or a loss takes out, or "".

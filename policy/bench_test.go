@@ -1,0 +1,104 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// bigConfig has n services in two sites, with ten targets each.
+func bigConfig(n int) *Config {
+	cfg := emptyConfig()
+	cfg.Sites = []Site{{ID: "city-a", Metro: "city"}, {ID: "city-b", Metro: "city"}}
+	for i := range n {
+		sv := Service{
+			ID: ServiceID(fmt.Sprintf("s%04d", i)), Names: []string{fmt.Sprintf("s%04d.example.", i)},
+			TTL: 10 * time.Second, TTLFloor: 2 * time.Second, Return: Return{Hold: time.Minute},
+		}
+		for e := range 10 {
+			addr := netip.AddrFrom4([4]byte{10, byte(e), byte(i >> 8), byte(i)})
+			site := cfg.Sites[e%2].ID
+			id := TargetID(addr.String())
+			cfg.Targets[id] = Target{ID: id, Site: site, Label: "tcp " + addr.String(), Interval: time.Second, Fall: 3, Rise: 10}
+			sv.Endpoints = append(sv.Endpoints, Endpoint{
+				ID: EndpointID(addr.String()), Addresses: []netip.Addr{addr}, At: []EndpointSite{{Site: site, Targets: []TargetID{id}}},
+			})
+		}
+		cfg.Services = append(cfg.Services, sv)
+	}
+	return &cfg
+}
+
+// upState is a state of cfg in which every target was seen up.
+func upState(cfg *Config) (*State, time.Time) {
+	now := epochStart
+	s, _ := Start(cfg, Stored{}, now)
+	var all Observed
+	for _, t := range s.ix.targets {
+		all = append(all, Observation{Target: t.ID, At: now, Reason: "connected"})
+	}
+	Step(s, all, now)
+	return s, now
+}
+
+// BenchmarkStep is the cost of one event on 10,000 targets and 1,000 services.
+func BenchmarkStep(b *testing.B) {
+	cfg := bigConfig(1000)
+	target := cfg.Services[500].Endpoints[0].At[0].Targets[0]
+	b.Run("success", func(b *testing.B) {
+		s, now := upState(cfg)
+		b.ReportAllocs()
+		for b.Loop() {
+			now = now.Add(time.Millisecond)
+			Step(s, Observed{{Target: target, At: now}}, now)
+		}
+	})
+	b.Run("failing-and-back", func(b *testing.B) {
+		s, now := upState(cfg)
+		b.ReportAllocs()
+		for b.Loop() {
+			now = now.Add(time.Millisecond)
+			Step(s, Observed{{Target: target, At: now, Outcome: Refused}}, now)
+			Step(s, Observed{{Target: target, At: now}}, now)
+		}
+	})
+	b.Run("down-and-up", func(b *testing.B) {
+		s, now := upState(cfg)
+		b.ReportAllocs()
+		for b.Loop() {
+			for range 3 {
+				now = now.Add(time.Second)
+				Step(s, Observed{{Target: target, At: now, Outcome: Refused}}, now)
+			}
+			for range 10 {
+				now = now.Add(time.Second)
+				Step(s, Observed{{Target: target, At: now}}, now)
+			}
+		}
+	})
+	b.Run("round-of-10000", func(b *testing.B) {
+		s, now := upState(cfg)
+		var all Observed
+		for _, t := range s.ix.targets {
+			all = append(all, Observation{Target: t.ID})
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			now = now.Add(time.Second)
+			Step(s, all, now)
+		}
+	})
+	b.Run("override-judged", func(b *testing.B) {
+		s, now := upState(cfg)
+		b.ReportAllocs()
+		for b.Loop() {
+			_, err := s.Judge(Order{
+				Kind: KindOverride, Key: "service/s0500", Override: &Override{Site: "city-b"}, Author: "ann", Reason: "bench",
+			}, now)
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
