@@ -29,8 +29,7 @@ type reading struct {
 	zonesBroken bool
 	zoneNames   []string
 	zoneSet     map[string]bool
-	all         []probe.Target // every target, each once
-	targets     map[policy.TargetID]bool
+	all         []probe.Target       // every target, each once
 	owners      map[netip.Addr]owner // endpoint addresses and the sites they stand in
 	names       map[string]nameOf    // steered names
 	services    map[string]*node     // by name, for safety
@@ -40,7 +39,6 @@ type reading struct {
 // top reads the whole configuration.
 func (r *reading) top(root *node) {
 	r.sites = make(map[policy.SiteID]*policy.Site)
-	r.targets = make(map[policy.TargetID]bool)
 	r.owners = make(map[netip.Addr]owner)
 	r.names = make(map[string]nameOf)
 	r.services = make(map[string]*node)
