@@ -79,7 +79,9 @@ func rulesData(t testing.TB) Data {
 	for i := range 100 {
 		many = append(many, netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}))
 	}
-	one := func(a ...string) []policy.Choice { return []policy.Choice{{A: []policy.Member{{Site: "a", Addrs: ips(a...)}}}} }
+	one := func(a ...string) []policy.Choice {
+		return []policy.Choice{{A: []policy.Member{{Site: "a", Addrs: ips(a...)}}}}
+	}
 	answer := func(name string, choices []policy.Choice) *policy.Answer {
 		return &policy.Answer{Name: name, Service: "s", TTL: 10, NegTTL: 5, Choices: choices}
 	}

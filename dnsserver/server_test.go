@@ -2,9 +2,16 @@ package dnsserver
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/netip"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,5 +86,444 @@ func TestServeUDPAndTCP(t *testing.T) {
 				t.Errorf("%s %v: %v", network, at, r)
 			}
 		}
+	}
+}
+
+func packed(t testing.TB, name string, qtype uint16) []byte {
+	t.Helper()
+	b, err := new(dns.Msg).SetQuestion(name, qtype).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func smallData(t testing.TB) Data {
+	return Data{Zones: []*zones.Zone{mustZone(t, "shop.example.", smallZone)}}
+}
+
+// TestRepliesLeaveFromTheAddressAsked: the client's sockets are connected, so
+// an answer from another address would not reach them.
+func TestRepliesLeaveFromTheAddressAsked(t *testing.T) {
+	all := []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:0"), netip.MustParseAddrPort("[::]:0")}
+	s := serve(t, Config{Listen: all}, smallData(t))
+	for i, addrs := range [][]string{{"127.0.0.1", "127.7.7.7", "127.0.0.53"}, {"::1"}} {
+		for _, a := range addrs {
+			at := netip.AddrPortFrom(netip.MustParseAddr(a), s.Addrs()[i].Port()).String()
+			for _, network := range []string{"udp", "tcp"} {
+				c := dns.Client{Net: network, Timeout: 5 * time.Second}
+				r, _, err := c.Exchange(new(dns.Msg).SetQuestion("www.shop.example.", dns.TypeA), at)
+				if err != nil || len(r.Answer) != 1 {
+					t.Errorf("%s %s: %v %v", network, at, r, err)
+				}
+			}
+		}
+	}
+}
+
+// TestBatches sends more at once than one system call reads, with junk among.
+func TestBatches(t *testing.T) {
+	s := serve(t, Config{Listen: loopback[:1], Threads: 2}, smallData(t))
+	c, err := net.Dial("udp", s.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	const burst = 150 // as much as the client's socket holds
+	q := packed(t, "www.shop.example.", dns.TypeA)
+	buf := make([]byte, 1500)
+	seen := map[uint16]bool{}
+	for len(seen) < 10*burst {
+		for i := range burst {
+			binary.BigEndian.PutUint16(q, uint16(len(seen)+i))
+			if _, err := c.Write(q); err != nil {
+				t.Fatal(err)
+			}
+			if i%7 == 0 {
+				if _, err := c.Write(q[:5]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for want := len(seen) + burst; len(seen) < want; {
+			if _, err := c.Read(buf); err != nil {
+				t.Fatalf("after %d answers: %v", len(seen), err)
+			}
+			if buf[3]&0xF != 0 || buf[7] != 1 {
+				t.Fatalf("answer %x", buf[:12])
+			}
+			seen[binary.BigEndian.Uint16(buf)] = true
+		}
+	}
+}
+
+func dialTCP(t testing.TB, s *Server) net.Conn {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", s.Addrs()[0].String(), 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func framed(b []byte) []byte { return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...) }
+
+func readFramed(c net.Conn) ([]byte, error) {
+	var l [2]byte
+	if _, err := io.ReadFull(c, l[:]); err != nil {
+		return nil, err
+	}
+	b := make([]byte, binary.BigEndian.Uint16(l[:]))
+	_, err := io.ReadFull(c, b)
+	return b, err
+}
+
+func TestTCPPipelining(t *testing.T) {
+	s := serve(t, Config{Listen: loopback[:1]}, smallData(t))
+	c := dialTCP(t, s)
+	const n = 3000
+	var all []byte
+	for i := range n {
+		q := packed(t, "www.shop.example.", dns.TypeA)
+		binary.BigEndian.PutUint16(q, uint16(i))
+		all = append(all, framed(q)...)
+	}
+	go func() {
+		// In pieces that cut through questions.
+		for len(all) > 0 {
+			k := min(777, len(all))
+			if _, err := c.Write(all[:k]); err != nil {
+				return
+			}
+			all = all[k:]
+		}
+	}()
+	for i := range n {
+		b, err := readFramed(c)
+		if err != nil {
+			t.Fatalf("answer %d: %v", i, err)
+		}
+		if got := binary.BigEndian.Uint16(b); got != uint16(i) || b[7] != 1 {
+			t.Fatalf("answer %d: %x", i, b)
+		}
+	}
+}
+
+func closedByPeer(c net.Conn) bool {
+	_, err := c.Read(make([]byte, 1))
+	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+func TestTCPIdle(t *testing.T) {
+	s := serve(t, Config{Listen: loopback[:1], TCP: TCPConfig{Idle: 50 * time.Millisecond}}, smallData(t))
+	c := dialTCP(t, s)
+	if !closedByPeer(c) {
+		t.Error("an idle connection stayed open")
+	}
+	// An octet now and then does not keep one.
+	c = dialTCP(t, s)
+	stop := time.Now().Add(5 * time.Second)
+	q := framed(packed(t, strings.Repeat("a.", 100)+"shop.example.", dns.TypeA))
+	for _, b := range q {
+		if _, err := c.Write([]byte{b}); err != nil {
+			return
+		}
+		if err := c.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if closedByPeer(c) {
+			return
+		}
+		if time.Now().After(stop) {
+			break
+		}
+	}
+	t.Error("a connection that dribbles stayed open")
+}
+
+// TestTCPSlowReader: who asks and does not read is cut off.
+func TestTCPSlowReader(t *testing.T) {
+	s := serve(t, Config{Listen: loopback[:1], TCP: TCPConfig{Idle: 100 * time.Millisecond}}, rulesData(t))
+	c := dialTCP(t, s)
+	q := framed(packed(t, "big.shop.example.", dns.TypeTXT))
+	for range 1 << 20 {
+		if _, err := c.Write(q); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal("not cut off")
+			}
+			return
+		}
+	}
+	t.Error("took everything")
+}
+
+func TestTCPGarbage(t *testing.T) {
+	s := serve(t, Config{Listen: loopback[:1]}, smallData(t))
+	c := dialTCP(t, s)
+	if _, err := c.Write([]byte{0, 3, 1, 2, 3}); err != nil {
+		t.Fatal(err)
+	}
+	if !closedByPeer(c) {
+		t.Error("stayed open")
+	}
+	// A whole message that is malformed is answered.
+	c = dialTCP(t, s)
+	if _, err := c.Write(framed(make([]byte, 12))); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := readFramed(c); err != nil || b[3] != dns.RcodeFormatError {
+		t.Errorf("%x %v", b, err)
+	}
+}
+
+func TestTCPLimits(t *testing.T) {
+	s := serve(t, Config{Listen: loopback[:1], TCP: TCPConfig{MaxConns: 3, MaxPerSource: 2}}, smallData(t))
+	from := func(ip string) net.Conn {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}, Timeout: 5 * time.Second}
+		c, err := d.Dial("tcp", s.Addrs()[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	works := func(c net.Conn) bool {
+		if _, err := c.Write(framed(packed(t, "www.shop.example.", dns.TypeA))); err != nil {
+			return false
+		}
+		_, err := readFramed(c)
+		return err == nil
+	}
+	oldest, second := from("127.0.0.2"), from("127.0.0.2")
+	if !works(oldest) || !works(second) {
+		t.Fatal("two connections of one source do not work")
+	}
+	if works(from("127.0.0.2")) {
+		t.Error("a third connection of one source works")
+	}
+	if !works(second) || !works(from("127.0.0.3")) {
+		t.Error("connections of two sources do not work")
+	}
+	if !works(from("127.0.0.4")) {
+		t.Error("a fourth connection in all takes no other's place")
+	}
+	if !closedByPeer(oldest) {
+		t.Error("the longest idle one stayed open")
+	}
+	if !works(second) {
+		t.Error("one that was busier was closed")
+	}
+	if n := s.tcp.count(); n > 3 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// exchange asks over UDP, or says why not.
+func exchange(at netip.AddrPort) error {
+	c := dns.Client{Timeout: 2 * time.Second}
+	_, _, err := c.Exchange(new(dns.Msg).SetQuestion("www.shop.example.", dns.TypeA), at.String())
+	return err
+}
+
+func TestReconfigure(t *testing.T) {
+	s := serve(t, Config{Listen: loopback[:1], Threads: 1}, smallData(t))
+	first := s.Addrs()[0]
+	kept := dialTCP(t, s)
+
+	// One more, by a port that is known to be free now.
+	probe, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := probe.Addr().(*net.TCPAddr).AddrPort()
+	cfg := Config{Listen: []netip.AddrPort{loopback[0], loopback[1], taken}, Threads: 2}
+	if err := s.Reconfigure(cfg); err == nil {
+		t.Fatal("a change that can't be made was made")
+	}
+	if got := s.Addrs(); len(got) != 1 || got[0] != first {
+		t.Fatalf("a refused change left %v", got)
+	}
+	if err := exchange(first); err != nil {
+		t.Errorf("after a refused change: %v", err)
+	}
+	probe.Close()
+
+	udpTaken, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(taken))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reconfigure(cfg); err == nil {
+		t.Fatal("took a UDP port that somebody has")
+	}
+	udpTaken.Close()
+
+	cfg.NSID = "new"
+	if err := s.Reconfigure(cfg); err != nil {
+		t.Fatal(err)
+	}
+	addrs := s.Addrs()
+	if len(addrs) != 3 || addrs[0] != first || addrs[2] != taken {
+		t.Fatalf("listening on %v", addrs)
+	}
+	for _, a := range addrs {
+		if err := exchange(a); err != nil {
+			t.Errorf("%v: %v", a, err)
+		}
+	}
+	if _, err := kept.Write(framed(packed(t, "www.shop.example.", dns.TypeA))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readFramed(kept); err != nil {
+		t.Errorf("the connection of a listener that stayed: %v", err)
+	}
+	if s.view.Load().set.nsid != "new" {
+		t.Error("settings did not change")
+	}
+
+	// From one address to all of them, on the same port.
+	cfg.Listen = []netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), taken.Port())}
+	if err := s.Reconfigure(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := exchange(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.9"), taken.Port())); err != nil {
+		t.Error(err)
+	}
+	if !closedByPeer(kept) {
+		t.Error("the connection of a listener that went stayed open")
+	}
+	for _, bad := range []Config{{EDNSSize: 100}, {Threads: -1}, {Listen: []netip.AddrPort{{}}}, {Listen: []netip.AddrPort{taken, taken}}, {Version: strings.Repeat("v", 256)}} {
+		if err := s.Reconfigure(bad); err == nil {
+			t.Errorf("%+v was taken", bad)
+		}
+	}
+}
+
+// TestSetUnderLoad changes data and settings while questions come in.
+func TestSetUnderLoad(t *testing.T) {
+	d := manySteered(t, 10)
+	s := serve(t, Config{Listen: loopback[:1], Threads: 2}, d)
+	stop := make(chan struct{})
+	var asking sync.WaitGroup
+	for range 4 {
+		asking.Go(func() {
+			c := dns.Client{Timeout: 5 * time.Second}
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				r, _, err := c.Exchange(new(dns.Msg).SetQuestion(fmt.Sprintf("s%d.shop.example.", i%10), dns.TypeA), s.Addrs()[0].String())
+				if err != nil || r.Rcode != dns.RcodeSuccess || len(r.Answer) == 0 {
+					t.Errorf("%v %v", r, err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		d = changed(d, fmt.Sprintf("s%d.shop.example.", i%10), fmt.Sprintf("192.0.2.%d", i))
+		s.Set(d)
+		if i%50 == 0 {
+			if err := s.Reconfigure(Config{Listen: loopback[:1], Threads: 1 + i/50%2, NSID: fmt.Sprint(i)}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	close(stop)
+	asking.Wait()
+}
+
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	s, err := New(Config{}, slog.New(slog.DiscardHandler), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := rulesData(t)
+	d.Revision.Made = time.Now().Add(-time.Minute)
+	s.Set(d)
+	r := responder{counters: &s.counters.lanes[0], via: udp}
+	put := func(name string, qtype uint16, edit func([]byte)) {
+		buf := make([]byte, bufSize)
+		q := packed(t, name, qtype)
+		n := copy(buf, q)
+		if edit != nil {
+			edit(buf)
+		}
+		var from sockaddr
+		from.setAddr(netip.MustParseAddr("192.0.2.1"))
+		r.respond(s.view.Load(), buf, n, &from)
+	}
+	put("www.shop.example.", dns.TypeA, nil)
+	put("www.shop.example.", dns.TypeA, nil)
+	put("absent.shop.example.", dns.TypeMX, nil)
+	put("x.old.shop.example.", dns.TypeA, nil) // DNAME: slow
+	put("steered.shop.example.", dns.TypeA, nil)
+	put("www.shop.example.", dns.TypeA, func(b []byte) { b[2] |= flagQR })
+	r.flush()
+	r.counters.observe(3*time.Microsecond, 2)
+
+	got := map[string]float64{}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			key := f.GetName()
+			for _, l := range m.Label {
+				key += " " + l.GetValue()
+			}
+			switch {
+			case m.Counter != nil:
+				got[key] = m.Counter.GetValue()
+			case m.Gauge != nil:
+				got[key] = m.Gauge.GetValue()
+			case m.Histogram != nil:
+				got[key] = float64(m.Histogram.GetSampleCount())
+			}
+		}
+	}
+	for key, want := range map[string]float64{
+		"pharos_dns_queries_total NOERROR udp A":   4, // labels come in alphabetical order
+		"pharos_dns_queries_total NXDOMAIN udp MX": 1,
+		"pharos_dns_path_total fast":               4,
+		"pharos_dns_path_total slow":               1,
+		"pharos_dns_drops_total response":          1,
+		"pharos_dns_service_answers_total s a":     1,
+		"pharos_dns_revision":                      3,
+		"pharos_dns_zones served":                  3,
+		"pharos_dns_zones failed":                  1,
+		"pharos_dns_tcp_connections":               0,
+		"pharos_dns_answer_seconds":                2,
+	} {
+		if v, ok := got[key]; !ok || v != want {
+			t.Errorf("%s = %v (%v), want %v", key, v, ok, want)
+		}
+	}
+	if age := got["pharos_dns_revision_age_seconds"]; age < 59 || age > 120 {
+		t.Errorf("revision age %v s, want a minute", age)
+	}
+}
+
+func TestRunRefusesTakenPort(t *testing.T) {
+	first := serve(t, Config{Listen: loopback[:1]}, Data{})
+	s, err := New(Config{Listen: first.Addrs()}, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(t.Context()); err == nil {
+		t.Error("two servers share a port")
 	}
 }
