@@ -12,6 +12,7 @@ import (
 type head struct {
 	hasTTL bool
 	bad    string // a word that is no good TTL: miekg's parser takes "www" for no weeks, and 2^64 + 1 for 1
+	alone  bool   // there is nothing after the owner; miekg's parser takes that for a type
 	typ    uint16 // 0: none that is known
 	end    int    // where the type ends
 }
@@ -22,9 +23,10 @@ func readHead(text []byte) (h head) {
 	if !isBlank(text[0]) {
 		_, i = word(text, 0)
 	}
-	for range 3 {
+	for n := range 3 {
 		var w []byte
 		if w, i = word(text, i); len(w) == 0 {
+			h.alone = n == 0
 			return h
 		}
 		if h.typ = readType(w); h.typ != 0 { // before TTLs: DS and MD look like units

@@ -3,6 +3,7 @@ package zones
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -144,7 +145,7 @@ type previous struct {
 	serial  uint32
 	records int
 	digest  [32]byte
-	refused *[32]byte // the content that was rolled back from
+	refused [][32]byte // contents that were rolled back from
 }
 
 // before finds what ran, else what was served last before the start.
@@ -166,7 +167,7 @@ func judge(z *Zone, before previous, accept bool) error {
 	switch {
 	case accept || !before.known || z.digest == before.digest:
 		return nil
-	case before.refused != nil && *before.refused == z.digest:
+	case slices.Contains(before.refused, z.digest):
 		return fmt.Errorf("%w (serial %d): change it"+how, ErrRolledBack, z.serial, z.name)
 	case serialBack(before.serial, z.serial):
 		return fmt.Errorf("%w from %d to %d"+how, ErrSerialBack, before.serial, z.serial, z.name)
@@ -221,9 +222,9 @@ func (k *Keeper) Open(name string, number uint64) (*Zone, error) {
 	return nil, fmt.Errorf("no version %d of the zone %s is kept", number, name)
 }
 
-// Rollback goes back to the newest kept version whose content is not what is
-// served. It becomes the newest version itself, and the content that was left
-// is not taken from the file again until the file changes or is accepted.
+// Rollback goes back to the kept version before the one that is served. It
+// becomes the newest version itself, and the content that was left is not
+// taken from the file again until the file changes or is accepted.
 func (k *Keeper) Rollback(name string) (Loaded, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -237,10 +238,7 @@ func (k *Keeper) Rollback(name string) (Loaded, error) {
 		return Loaded{}, fmt.Errorf("no version of the zone %s is kept", name)
 	}
 	var errs []error
-	for _, v := range kept {
-		if v.Digest == left.digest {
-			continue
-		}
+	for _, v := range olderThan(kept, left.digest) {
 		z, err := k.store.open(name, v, Options{Yield: Pause})
 		if err != nil {
 			errs = append(errs, err)
@@ -250,10 +248,21 @@ func (k *Keeper) Rollback(name string) (Loaded, error) {
 			Spec: Spec{Name: name, File: v.File}, Zone: z, Source: LastGood,
 			Err: fmt.Errorf("%w (serial %d)", ErrRolledBack, left.serial),
 		}
-		s := &saving{zone: z, kept: kept, loaded: &l, header: header{Taken: k.now(), File: v.File, Refuses: &left.digest}}
+		s := &saving{zone: z, kept: kept, loaded: &l, header: header{Taken: k.now(), File: v.File, Refuses: append(slices.Clone(left.refused), left.digest)}}
 		k.store.save([]*saving{s}, Options{Yield: Pause})
 		k.running[name] = z
 		return l, nil
 	}
-	return Loaded{}, errors.Join(append(errs, fmt.Errorf("no other version of the zone %s is kept", name))...)
+	return Loaded{}, errors.Join(append(errs, fmt.Errorf("no earlier version of the zone %s is kept", name))...)
+}
+
+// olderThan gives the versions before the first of a content. A rollback writes
+// an old content as a new version, so it may stand there twice.
+func olderThan(kept []Version, digest [32]byte) []Version {
+	for i := len(kept) - 1; i >= 0; i-- {
+		if kept[i].Digest == digest {
+			return kept[i+1:]
+		}
+	}
+	return kept
 }

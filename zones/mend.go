@@ -9,59 +9,76 @@ import (
 	"github.com/miekg/dns"
 )
 
-// mend brings the data of a few types into the one form that miekg's parser
-// reads, and refuses what it would read as something else. data begins after
-// the type; mended is empty where nothing has to change, odd is to be warned of.
+// shape is what the data of a type must look like before miekg's parser gets
+// it, where that parser would take less, more or something else.
+type shape struct {
+	least, most int // words; no most: 0
+	// mend brings the words into the one form that the parser reads, warns or refuses.
+	mend func(words []textWord) (odd string, err error)
+}
+
+var shapes = map[uint16]shape{
+	typeSOA:            {least: 7, most: 7, mend: mendSOA},
+	typeDS:             {least: 4},
+	dns.TypeCAA:        {least: 3, mend: mendCAA},
+	dns.TypeCDNSKEY:    {least: 4, mend: mendAlgorithm},
+	dns.TypeCDS:        {least: 4},
+	dns.TypeCERT:       {least: 4},
+	dns.TypeCSYNC:      {least: 2, mend: typesFrom(2)},
+	dns.TypeDLV:        {least: 4},
+	dns.TypeDNSKEY:     {least: 4, mend: mendAlgorithm},
+	dns.TypeEUI48:      {least: 1},
+	dns.TypeEUI64:      {least: 1},
+	dns.TypeGID:        {least: 1},
+	dns.TypeGPOS:       {least: 3, most: 3, mend: mendGPOS},
+	dns.TypeHINFO:      {least: 2, most: 2},
+	dns.TypeISDN:       {least: 1, most: 2},
+	dns.TypeKEY:        {least: 4, mend: mendAlgorithm},
+	dns.TypeL64:        {least: 2, mend: mendGroups},
+	dns.TypeLOC:        {least: 1, most: 12},
+	dns.TypeMD:         {least: 1, mend: warnOf("an MD record, which named and Knot refuse: expected MX (RFC 1035 §3.3.4)")},
+	dns.TypeMF:         {least: 1, mend: warnOf("an MF record, which named and Knot refuse: expected MX (RFC 1035 §3.3.5)")},
+	dns.TypeNAPTR:      {least: 6, most: 6, mend: mendNAPTR},
+	dns.TypeNID:        {least: 2, mend: mendGroups},
+	dns.TypeNSEC:       {least: 1, mend: typesFrom(1)},
+	dns.TypeNSEC3:      {least: 5, mend: typesFrom(5)},
+	dns.TypeNSEC3PARAM: {least: 4, most: 4},
+	dns.TypeNXT:        {least: 1, mend: typesFrom(1)},
+	dns.TypeRKEY:       {least: 4, mend: mendAlgorithm},
+	dns.TypeRRSIG:      {least: 9, mend: mendTimes},
+	dns.TypeSIG:        {least: 9, mend: mendTimes},
+	dns.TypeSMIMEA:     {least: 4},
+	dns.TypeSPF:        {least: 1, mend: warnOf("an SPF record, which nobody asks for: expected TXT (RFC 7208 §3.1)")},
+	dns.TypeSSHFP:      {least: 3},
+	dns.TypeTA:         {least: 4},
+	dns.TypeTLSA:       {least: 4},
+	dns.TypeUID:        {least: 1},
+	dns.TypeUINFO:      {least: 1, most: 1},
+	dns.TypeURI:        {least: 3, most: 3, mend: mendURI},
+	dns.TypeX25:        {least: 1, most: 1, mend: mendX25},
+	dns.TypeZONEMD:     {least: 4},
+}
+
+// mend brings the data of a record into the shape of its type. data begins
+// after the type; mended is empty where nothing has to change, odd is to be
+// warned of.
 func mend(typ uint16, data []byte) (mended, odd string, err error) {
+	sh, ok := shapes[typ]
+	if !ok {
+		return "", "", nil
+	}
 	words := splitWords(data)
 	if len(words) > 0 && words[0].text == `\#` {
 		return "", "", nil
 	}
-	want := map[uint16]int{typeSOA: 7, dns.TypeHINFO: 2, dns.TypeUINFO: 1, dns.TypeNAPTR: 6}[typ]
-	if want != 0 && len(words) != want {
+	if len(words) < sh.least || sh.most > 0 && len(words) > sh.most {
 		return "", "", fmt.Errorf("found %d fields: expected %s", len(words), rdataForm(typ))
 	}
-	switch typ {
-	case typeSOA:
-		for _, w := range words[2:] {
-			if ttl, like := readTTL([]byte(w.text)); !like || ttl > math.MaxUint32 {
-				return "", "", fmt.Errorf("found %q: expected %s, numbers of at most 4294967295", w.text, rdataForm(typ))
-			}
-		}
+	if sh.mend == nil {
 		return "", "", nil
-	case dns.TypeNAPTR:
-		for i := 2; i < 5; i++ {
-			words[i].quoted = true
-		}
-	case dns.TypeDNSKEY, dns.TypeCDNSKEY, dns.TypeKEY, dns.TypeRKEY:
-		if len(words) > 2 {
-			if n, ok := dns.StringToAlgorithm[strings.ToUpper(words[2].text)]; ok {
-				words[2].text = strconv.Itoa(int(n))
-			}
-		}
-	case dns.TypeX25, dns.TypeGPOS:
-		for i := range words {
-			if words[i].quoted && typ == dns.TypeGPOS {
-				odd = "GPOS data in quotes, which Knot and NSD refuse"
-			}
-			words[i].quoted = false
-		}
-	case dns.TypeCAA:
-		if len(words) > 1 && words[1].quoted {
-			words[1].quoted, odd = false, "a CAA tag in quotes, which named refuses"
-		}
-	case dns.TypeURI:
-		if len(words) == 3 && !words[2].quoted {
-			odd = "a URI without quotes, which named refuses"
-		}
-	case dns.TypeSPF:
-		odd = "an SPF record, which nobody asks for: expected a TXT record (RFC 7208 §3.1)"
-	case dns.TypeL64, dns.TypeNID:
-		if len(words) == 2 {
-			if full := fullGroups(words[1].text); full != words[1].text {
-				words[1].text, odd = full, "groups of less than four digits, which Knot refuses"
-			}
-		}
+	}
+	if odd, err = sh.mend(words); err != nil {
+		return "", "", err
 	}
 	var b strings.Builder
 	for _, w := range words {
@@ -76,14 +93,99 @@ func mend(typ uint16, data []byte) (mended, odd string, err error) {
 	return b.String(), odd, nil
 }
 
-// fragile are the types that mend looks at.
-func fragile(typ uint16) bool {
-	switch typ {
-	case typeSOA, dns.TypeHINFO, dns.TypeUINFO, dns.TypeNAPTR, dns.TypeDNSKEY, dns.TypeCDNSKEY, dns.TypeKEY,
-		dns.TypeRKEY, dns.TypeX25, dns.TypeGPOS, dns.TypeCAA, dns.TypeURI, dns.TypeSPF, dns.TypeL64, dns.TypeNID:
-		return true
+func warnOf(what string) func([]textWord) (string, error) {
+	return func([]textWord) (string, error) { return what, nil }
+}
+
+// mendSOA refuses numbers that the parser would wrap, and words for numbers.
+func mendSOA(words []textWord) (string, error) {
+	for _, w := range words[2:] {
+		if ttl, like := readTTL([]byte(w.text)); !like || ttl > math.MaxUint32 {
+			return "", fmt.Errorf("found %q: expected %s, numbers of at most 4294967295", w.text, rdataForm(typeSOA))
+		}
 	}
-	return false
+	return "", nil
+}
+
+func mendNAPTR(words []textWord) (string, error) {
+	for i := 2; i < 5; i++ {
+		words[i].quoted = true
+	}
+	return "", nil
+}
+
+// mendAlgorithm turns the name of a key's algorithm into its number.
+func mendAlgorithm(words []textWord) (string, error) {
+	if n, ok := dns.StringToAlgorithm[strings.ToUpper(words[2].text)]; ok {
+		words[2].text = strconv.Itoa(int(n))
+	}
+	return "", nil
+}
+
+func mendGPOS(words []textWord) (odd string, _ error) {
+	for i := range words {
+		if words[i].quoted {
+			words[i].quoted, odd = false, "GPOS data in quotes, which Knot and NSD refuse"
+		}
+	}
+	return odd, nil
+}
+
+func mendX25(words []textWord) (string, error) {
+	words[0].quoted = false
+	if strings.Trim(words[0].text, "0123456789") != "" {
+		return "", fmt.Errorf("found %q: expected digits", words[0].text)
+	}
+	return "", nil
+}
+
+func mendCAA(words []textWord) (odd string, _ error) {
+	if words[1].quoted {
+		words[1].quoted, odd = false, "a CAA tag in quotes, which named refuses"
+	}
+	for _, c := range []byte(words[1].text) {
+		if !isDigit(c) && (c|0x20 < 'a' || c|0x20 > 'z') {
+			odd = "a CAA tag of more than letters and digits, which named and NSD refuse (RFC 8659 §4.1)"
+		}
+	}
+	return odd, nil
+}
+
+func mendURI(words []textWord) (odd string, _ error) {
+	if !words[2].quoted {
+		odd = "a URI without quotes, which named refuses"
+	}
+	return odd, nil
+}
+
+func mendGroups(words []textWord) (odd string, _ error) {
+	if full := fullGroups(words[1].text); full != words[1].text {
+		words[1].text, odd = full, "groups of less than four digits, which Knot refuses"
+	}
+	return odd, nil
+}
+
+// mendTimes wants times as RFC 4034 §3.2 has them: YYYYMMDDHHmmSS or seconds.
+func mendTimes(words []textWord) (string, error) {
+	for _, w := range words[4:6] {
+		if n := len(w.text); n != 14 && n != 10 {
+			return "", fmt.Errorf("found the time %q: expected YYYYMMDDHHmmSS, or seconds in ten digits", w.text)
+		}
+	}
+	return "", nil
+}
+
+// typesFrom wants names of types from the n-th word on. The parser reads any
+// word as TYPEn that has a number after its fourth octet.
+func typesFrom(n int) func([]textWord) (string, error) {
+	return func(words []textWord) (string, error) {
+		for _, w := range words[min(n, len(words)):] {
+			if readType([]byte(w.text)) == 0 {
+				return "", fmt.Errorf("found %q: expected a record type", w.text)
+			}
+		}
+		return "", nil
+	}
 }
 
 // fullGroups fills the groups between colons up to four digits.

@@ -101,13 +101,16 @@ func (p *recordParser) parse(e entry) (record, *entryError) {
 	if h.bad != "" {
 		return record{}, &entryError{text: fmt.Sprintf("found %s: expected a TTL of at most %d, a class or a record type", describe(h.bad), maxTTL)}
 	}
+	if h.alone {
+		return record{}, &entryError{text: fmt.Sprintf("found %s alone: expected NAME [TTL] [CLASS] TYPE DATA", describe(string(bytes.TrimSpace(text))))}
+	}
 	p.given = p.given || h.hasTTL
 	p.inherited = !h.hasTTL && p.given && p.ttl == noTTL
 	if p.stuck {
 		p.restart(text)
 	}
 	var odd string
-	if fragile(h.typ) {
+	if h.typ != 0 && !isAddress(h.typ) {
 		mended, what, err := mend(h.typ, text[h.end:])
 		if err != nil {
 			return record{}, &entryError{text: fmt.Sprintf("%s record: %v", typeText(h.typ), err)}

@@ -26,8 +26,8 @@ type Version struct {
 	File    string    `json:"file"`  // where it came from
 
 	path    string
-	refuses *[32]byte
-	damaged bool // the head can't be read
+	refuses [][32]byte // contents that were rolled back from
+	damaged bool       // the head can't be read
 }
 
 // keepVersions is how many versions of a zone stay on disk.
@@ -42,7 +42,7 @@ const keepVersions = 5
 //	; digest 9f86d0...
 //	; taken 2026-11-23T16:41:07Z
 //	; file /etc/pharos/shop.example.zone
-//	; refuses 60303a...     (after a rollback: the content rolled back from)
+//	; refuses 60303a...     (after a rollback: a content rolled back from)
 //
 // A version is written aside, synced and renamed, so it is whole or not there.
 type store struct{ dir string }
@@ -50,7 +50,7 @@ type store struct{ dir string }
 type header struct {
 	Taken   time.Time
 	File    string
-	Refuses *[32]byte
+	Refuses [][32]byte
 }
 
 // saving is a version to be written.
@@ -141,7 +141,7 @@ func (v *Version) readHead() {
 			v.File, err = strconv.Unquote(value)
 		case "refuses":
 			_, err = hex.Decode(refuses[:], []byte(value[:min(len(value), 64)]))
-			v.refuses = &refuses
+			v.refuses = append(v.refuses, refuses)
 		}
 		if err != nil {
 			v.damaged = true
@@ -238,8 +238,10 @@ func (s store) writeAside(v *saving, opt Options, sync bool) (tmp string, err er
 	z, h := v.zone, v.header
 	_, err = fmt.Fprintf(f, "; pharos zone version 1\n; serial %d\n; records %d\n; digest %x\n; taken %s\n; file %s\n",
 		z.serial, z.records, z.digest, h.Taken.UTC().Format(time.RFC3339), strconv.Quote(h.File))
-	if err == nil && h.Refuses != nil {
-		_, err = fmt.Fprintf(f, "; refuses %x\n", *h.Refuses)
+	for _, digest := range h.Refuses {
+		if err == nil {
+			_, err = fmt.Fprintf(f, "; refuses %x\n", digest)
+		}
 	}
 	if err == nil {
 		_, err = z.write(f, newPacer(opt.Yield))
