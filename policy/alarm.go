@@ -196,8 +196,8 @@ func (t *turn) alarmGlobals() {
 	if at := t.blindAlarm(); !at.IsZero() && !at.After(t.now) {
 		now = append(now, alarm{
 			"blind/" + string(t.ix.cfg.Self),
-			"none of this node's probes succeeds: it suspects itself, holds every target unknown and moves nothing",
-			"pharos status   and look at this node's own network",
+			"none of this node's probes succeeds: it suspects itself, holds every target unknown and moves nothing; look at its own network",
+			"pharos status",
 		})
 	}
 	if e := t.orders.ahead; e != nil {
@@ -205,7 +205,7 @@ func (t *turn) alarmGlobals() {
 			"clock/" + string(e.Stamp.Node),
 			fmt.Sprintf("%s %s of node %s is stamped %s, which is ahead of this node's clock: one of the clocks is wrong",
 				e.Kind, e.Key, e.Stamp.Node, e.Stamp.Time().Format(time.DateTime)),
-			"timedatectl   on both nodes",
+			"timedatectl status",
 		})
 	}
 	for i, site := range t.ix.sites {
@@ -221,7 +221,7 @@ func (t *turn) alarmGlobals() {
 	for _, o := range t.orders.suspended {
 		now = append(now, alarm{
 			"suspended/" + string(o.Kind) + "/" + o.Key,
-			fmt.Sprintf("%s %s by %s is suspended: %s", o.Kind, o.Key, o.Author, o.suspended), o.way,
+			fmt.Sprintf("%s %s by %s is suspended: %s; clear it or give it again", o.Kind, o.Key, o.Author, o.suspended), o.way,
 		})
 	}
 	t.raise(t.globals, now)
@@ -247,13 +247,13 @@ func (t *turn) overrideAlarms(v *override) []alarm {
 	if t.now.Before(v.Expires) {
 		return []alarm{{
 			"override-expires/" + v.Key,
-			fmt.Sprintf("the override %s of %s expires at %s", v.Key, v.Author, v.Expires.UTC().Format(time.DateTime)),
-			clear + "   or set it again to prolong it",
+			fmt.Sprintf("the override %s of %s expires at %s; set it again to prolong it", v.Key, v.Author, v.Expires.UTC().Format(time.DateTime)),
+			clear,
 		}}
 	}
 	return []alarm{{
 		"override-stays/" + v.Key,
-		fmt.Sprintf("the override %s of %s expired at %s and stays: %s", v.Key, v.Author, v.Expires.UTC().Format(time.DateTime), t.holdsUp(v)),
-		clear + "   or set it again to prolong it",
+		fmt.Sprintf("the override %s of %s expired at %s and stays: %s; clear it, or set it again to prolong it", v.Key, v.Author, v.Expires.UTC().Format(time.DateTime), t.holdsUp(v)),
+		clear,
 	}}
 }

@@ -158,7 +158,7 @@ func (s *State) weighted(in *serviceInfo, d decision) []share {
 	eps := in.members(d.set)
 	heavy := slices.DeleteFunc(slices.Clone(eps), func(e int) bool { return in.eps[e].Weight == 0 })
 	if len(heavy) == 0 {
-		return s.rising(in, d, eps, func(int) uint32 { return 1 })
+		return s.reduced(s.rising(in, d, eps, func(int) uint32 { return 1 }))
 	}
 	return s.reduced(s.rising(in, d, heavy, func(e int) uint32 { return in.eps[e].Weight }))
 }

@@ -2,9 +2,13 @@
 // what was observed into one Revision: what every steered name answers.
 //
 // In go observations, orders and the passing of time, as events with a time
-// given by the caller; out come effects: a new revision, entries to store,
-// alarms, and when to be woken again. There are no sockets, clocks,
-// goroutines, files or globals in here, so every failure replays in a test.
+// given by the caller (Start, Step); out come effects: a new revision, entries
+// to store, alarms, and when to be woken again. What was observed never changes an answer
+// by itself: it justifies a move, which is an entry, and answers are made of the configuration,
+// the entries and the time alone (choice.go chooses, move.go writes, answer.go answers).
+// Judge is the dry run of an order, Explain and Status tell why things are as they are.
+// There are no sockets, clocks, goroutines, files or globals in here, so every
+// failure replays in a test; the stories under testdata are read as text.
 //
 // It also owns the vocabulary that the other parts share (SiteID, TargetID,
 // Observation, Revision, ...) and imports only the standard library.

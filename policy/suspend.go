@@ -203,7 +203,7 @@ func (a span) covers(in *serviceInfo, ep *endpointInfo, site SiteID) bool {
 
 func (o *orders) hold(a *span, why string) {
 	a.live.suspended = why
-	a.live.way = clearCommand(a.kind, a.key) + "   or give it again"
+	a.live.way = clearCommand(a.kind, a.key)
 	o.suspended = append(o.suspended, a.live)
 }
 
