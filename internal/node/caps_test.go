@@ -2,7 +2,6 @@ package node
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -11,6 +10,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/policy"
 )
 
 // runInside runs the test of this name in a process of its own, since what it
@@ -108,14 +110,6 @@ func TestDropPrivileges(t *testing.T) {
 	}
 	w.Close()
 	blocked.Wait()
-	if attr == nil {
-		l, err := net.Listen("tcp", "127.0.0.77:1")
-		if err != nil {
-			t.Errorf("a low port can't be opened: %v", err)
-		} else {
-			l.Close()
-		}
-	}
 }
 
 // An ordinary user's process has nothing to drop and must start all the same.
@@ -144,6 +138,76 @@ func TestDropPrivilegesOfAnOrdinaryUser(t *testing.T) {
 	}
 	if got := threadStatus(t, "CapEff"); len(got) != 1 || !got["0000000000000000"] {
 		t.Errorf("CapEff is %v", got)
+	}
+}
+
+// A node of root's keeps what it needs after it gave up the rest: low ports,
+// also those that a reload adds, icmp checks, its data folder and its socket.
+func TestNodeWithDroppedPrivileges(t *testing.T) {
+	var attr *syscall.SysProcAttr
+	if os.Getuid() != 0 {
+		attr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		}
+	}
+	if !runInside(t, attr) {
+		return
+	}
+	loopbackUp(t)
+	r := newRig(t)
+	r.opt.DropPrivileges = true
+	r.listen = "127.61.9.5:153"
+	r.extra = "include: ping.yaml\n"
+	r.write("ping.yaml", `services:
+  ping:
+    names: [ping.shop.example.]
+    ttl: 10s
+    endpoints: [{site: city-a, address: 203.0.113.11, check_address: 127.61.1.2}]
+    check: {icmp: {}, interval: 200ms, timeout: 150ms, fall: 3, rise: 5}
+`)
+	r.writeConfig()
+	r.start()
+	r.wantAnswer(addrA)
+	want := fmt.Sprintf("%016x", 1<<unix.CAP_NET_BIND_SERVICE|1<<unix.CAP_NET_RAW)
+	if got := threadStatus(t, "CapEff"); len(got) != 1 || !got[want] {
+		t.Errorf("CapEff is %v", got)
+	}
+	r.override("city-b")
+	r.wantAnswer(addrB)
+	eventually(t, "the icmp check succeeds", func() bool {
+		for _, s := range r.status().Decision.Services {
+			if s.Service == "ping" {
+				return s.Endpoints[0].Health == policy.Up
+			}
+		}
+		return false
+	})
+	r.listen = "127.61.9.6:153"
+	r.writeConfig()
+	if _, err := r.node.Reload(t.Context(), api.ReloadRequest{}, "root"); err != nil {
+		t.Error(err)
+	}
+	r.wantAnswer(addrB)
+	r.restart()
+	r.wantAnswer(addrB)
+}
+
+// loopbackUp brings lo up in a network namespace that is new.
+func loopbackUp(t *testing.T) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lo.SetUint16(unix.IFF_UP)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
+		t.Fatal(err)
 	}
 }
 

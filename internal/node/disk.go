@@ -42,6 +42,7 @@ type disk struct {
 	health  map[policy.TargetID]policy.HealthEntry
 	orders  []storedOrder
 	serving bool
+	began   bool // serving began since the last write
 	state   DiskState
 
 	// Of the goroutine.
@@ -275,11 +276,9 @@ func (d *disk) Store(entries []policy.Entry, done func(error)) {
 // Serving says that the node answers, which the stamp on the disk then tells.
 func (d *disk) Serving(yes bool) {
 	d.mu.Lock()
-	d.serving = yes
+	d.serving, d.began = yes, yes
 	d.mu.Unlock()
-	if yes {
-		signal(d.soon)
-	}
+	signal(d.soon)
 }
 
 // State returns how the disk does.
@@ -356,8 +355,8 @@ func (d *disk) collect(stamp bool) (machine batch, orders []storedOrder, all bat
 	for _, o := range orders {
 		all.entries = append(all.entries, o.entries...)
 	}
-	if d.serving && (stamp || len(all.entries) > 0) {
-		all.stamp = time.Now()
+	if d.serving && (stamp || d.began || len(all.entries) > 0) {
+		all.stamp, d.began = time.Now(), false
 	}
 	d.state.Busy = time.Now()
 	return machine, orders, all

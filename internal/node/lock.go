@@ -27,7 +27,8 @@ func lockFolder(dir string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
 	writable := err == nil
 	if err != nil {
-		if f, err = os.Open(path); err != nil {
+		var rerr error
+		if f, rerr = os.Open(path); rerr != nil {
 			return nil, fmt.Errorf("lock the data folder: %w", err)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/scloudstack/pharos/internal/api"
@@ -18,6 +20,9 @@ const orderWait = 5 * time.Second
 // is judged by what the one before left.
 func (n *Node) Order(ctx context.Context, o policy.Order, dryRun bool) (api.OrderResult, error) {
 	result := api.OrderResult{DryRun: dryRun, Author: o.Author}
+	if o.Kind == policy.KindAck && n.ackOwn(o, dryRun) {
+		return result, nil
+	}
 	if dryRun {
 		var err error
 		result.Preview, err = n.judge(ctx, o)
@@ -80,6 +85,32 @@ func (n *Node) storeAndObey(ctx context.Context, entries []policy.Entry) (*polic
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// ackOwn notes that one of the node's own alarms is known, or not any more. It
+// returns false where the cause is none of them.
+func (n *Node) ackOwn(o policy.Order, dryRun bool) bool {
+	own := n.ownAlarms(n.situation())
+	if !slices.ContainsFunc(own, func(a policy.AlarmStatus) bool { return a.Cause == o.Key }) {
+		return false
+	}
+	if dryRun {
+		return true
+	}
+	n.change(func(s *situation) {
+		acks := maps.Clone(s.acks)
+		if acks == nil {
+			acks = map[string]ack{}
+		}
+		if o.Clear {
+			delete(acks, o.Key)
+		} else {
+			acks[o.Key] = ack{by: o.Author, reason: o.Reason, at: time.Now()}
+		}
+		s.acks = acks
+	})
+	n.log.Info("alarm acknowledged", "cause", o.Key, "clear", o.Clear, "author", o.Author, "reason", o.Reason)
+	return true
 }
 
 // judge is the dry run of an order.

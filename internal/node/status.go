@@ -25,6 +25,14 @@ type situation struct {
 	failure   *api.ReloadFailure
 	wentBack  time.Time // when an unconfirmed configuration was given up; zero: the file is what runs
 	apiFault  fault
+	acks      map[string]ack // of the node's own alarms, by cause; never changed, only replaced
+}
+
+// ack is a person's word that one of the node's own alarms is known. It goes
+// with the alarm, and with the process that raised it.
+type ack struct {
+	by, reason string
+	at         time.Time
 }
 
 // fault is something that is wrong, and since when; the zero value is nothing.
@@ -148,8 +156,16 @@ func (n *Node) Alarms(ctx context.Context) ([]policy.AlarmStatus, error) {
 
 // alarms are those of the decision and those of the node itself.
 func (n *Node) alarms(s situation, decision policy.Status) []policy.AlarmStatus {
-	all := append([]policy.AlarmStatus{}, decision.Alarms...)
-	all = append(all, n.diskAlarms()...)
+	all := append(n.ownAlarms(s), decision.Alarms...)
+	slices.SortStableFunc(all, func(a, b policy.AlarmStatus) int {
+		return cmp.Or(a.Since.Compare(b.Since), strings.Compare(a.Cause, b.Cause))
+	})
+	return all
+}
+
+// ownAlarms are what is wrong with the node, not with what it decides about.
+func (n *Node) ownAlarms(s situation) []policy.AlarmStatus {
+	all := n.diskAlarms()
 	all = append(all, s.running.zoneAlarms()...)
 	all = append(all, s.configAlarms()...)
 	if f := s.apiFault; f.err != nil {
@@ -158,14 +174,17 @@ func (n *Node) alarms(s situation, decision policy.Status) []policy.AlarmStatus 
 			Text: "the API can't be opened: " + f.err.Error(), Way: "mend the data folder; the node tries again every few seconds",
 		})
 	}
-	slices.SortStableFunc(all, func(a, b policy.AlarmStatus) int {
-		return cmp.Or(a.Since.Compare(b.Since), strings.Compare(a.Cause, b.Cause))
-	})
+	for i := range all {
+		a := &all[i]
+		if ack, ok := s.acks[a.Cause]; ok && !ack.at.Before(a.Since) {
+			a.Acknowledged, a.AckedBy, a.AckedAt, a.AckReason = true, ack.by, ack.at, ack.reason
+		}
+	}
 	return all
 }
 
 func (n *Node) diskAlarms() []policy.AlarmStatus {
-	var all []policy.AlarmStatus
+	all := []policy.AlarmStatus{}
 	d := n.disk.State()
 	if err := d.trouble(); err != nil {
 		text := "the disk does not write, and orders are refused: "

@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/policy"
 )
 
 const otherZone = `$ORIGIN other.example.
@@ -68,6 +69,15 @@ func TestOneBadZoneAmongOthers(t *testing.T) {
 		t.Errorf("its status is %+v", z)
 	}
 	r.wantAlarm("zone/other.example.", true)
+	if _, err := r.order(policy.Order{Kind: policy.KindAck, Key: "zone/other.example."}); err != nil {
+		t.Error(err)
+	}
+	if a := r.status().Alarms; len(a) != 1 || !a[0].Acknowledged || a[0].AckedBy != "root" {
+		t.Errorf("acknowledged: %+v", a)
+	}
+	if _, err := r.order(policy.Order{Kind: policy.KindAck, Key: "zone/nil."}); !errors.Is(err, api.ErrInvalid) {
+		t.Errorf("acknowledging what is not there: %v", err)
+	}
 
 	// It does not stop a reload that has nothing to do with it.
 	r.extraNames = ", new.shop.example."
