@@ -57,7 +57,7 @@ func (s *slowPath) read(q *question, buf []byte, n int) (x sections, ok bool) {
 		return x, false
 	}
 	x.tsig = m.IsTsig()
-	return x, true
+	return x, x.tsig == nil || x.tsig.Algorithm != "" // which miekg/dns lets be missing with all else
 }
 
 // skipRR returns where the record at off ends.
