@@ -128,6 +128,8 @@ func (c *check) step() {
 	}
 	c.steps++
 	switch {
+	case c.steps < c.t.Attempts && c.p.unrun.Load() >= backlog/2:
+		c.arm() // this process is behind with its work; an attempt would not help
 	case c.steps < c.t.Attempts:
 		c.made++
 		c.running++
@@ -159,7 +161,7 @@ func (c *check) attempt(n int) {
 	if none && r.detail != "" {
 		c.last = r.detail
 	}
-	exhausted := c.running == 0 && c.made == c.t.Attempts
+	exhausted := c.running == 0 && (c.made == c.t.Attempts || c.steps >= c.t.Attempts)
 	c.mu.Unlock()
 	switch {
 	case !none:

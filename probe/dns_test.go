@@ -112,13 +112,13 @@ func TestDNS(t *testing.T) {
 		}, DNS{Name: "www.shop.example.", Type: "A", Answer: []string{"203.0.113.10"}}, expectation{policy.Success, `NOERROR from .*`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			target := Target{Check: Check{DNS: &tc.dns}, Interval: 200 * time.Millisecond, Timeout: 300 * time.Millisecond}
+			target := Target{Check: Check{DNS: &tc.dns}, Interval: 200 * time.Millisecond}
 			tc.dns.Port = nameServer(t, tc.server)
-			tc.expect.check(t, once(t, target))
+			tc.expect.check(t, once(t, tc.expect.in(target)))
 		})
 	}
 	for _, tcp := range []bool{false, true} {
-		target := Target{Check: Check{DNS: &DNS{Port: closedPort(t), Name: "x.", TCP: tcp}}, Timeout: 300 * time.Millisecond}
+		target := Target{Check: Check{DNS: &DNS{Port: closedPort(t), Name: "x.", TCP: tcp}}, Timeout: 6 * time.Second}
 		expectation{policy.Refused, `connection refused by 127\.0\.0\.1:\d+ after .*`}.check(t, once(t, target))
 	}
 }
@@ -131,6 +131,6 @@ func TestDNSLostQuestion(t *testing.T) {
 			_ = w.WriteMsg(new(dns.Msg).SetReply(q))
 		}
 	})
-	target := Target{Check: Check{DNS: &DNS{Port: port, Name: "shop.example."}}, Timeout: 300 * time.Millisecond}
+	target := Target{Check: Check{DNS: &DNS{Port: port, Name: "shop.example."}}, Timeout: 600 * time.Millisecond}
 	expectation{policy.Success, `NOERROR from .*`}.check(t, once(t, target))
 }

@@ -21,8 +21,10 @@ const (
 	// tick is how fine the schedule is: checks that are due within one tick
 	// start together, so that many targets do not wake the process each.
 	tick = 4 * time.Millisecond
-	// pace is the distance between the first checks of targets that came together.
-	pace = 100 * time.Microsecond
+	// pace is the distance between the first checks of targets that came
+	// together; dearPace where a check costs a handshake or a process.
+	pace     = 100 * time.Microsecond
+	dearPace = time.Millisecond
 	// backlog is how many checks may be started that the processor has not come
 	// to yet. Beyond it, starting waits: a busy machine makes checks late, it
 	// must not make them time out.
@@ -106,8 +108,8 @@ func New(cfg Config, report func(policy.Observation), log *slog.Logger, reg prom
 }
 
 // Set gives the whole list of wanted targets. Those that did not change keep
-// their schedule and their connections. A new one is checked at once, many new
-// ones within their interval. The check under way of one that is gone ends
+// their schedule and their connections. New ones are checked at once, though some
+// 10,000 a second (with TLS or programs, 1,000). The check under way of one that is gone ends
 // without an observation. A target that can't be probed (see Target.Problems)
 // is logged and never observed. Certificate files are read again.
 func (p *Prober) Set(targets []Target) {
@@ -117,20 +119,25 @@ func (p *Prober) Set(targets []Target) {
 
 	wanted := make(map[policy.TargetID]bool, len(targets))
 	var changed []Target
+	p.mu.Lock()
 	for _, t := range targets {
 		if wanted[t.ID] {
 			continue
 		}
 		wanted[t.ID] = true
 		t = t.withDefaults()
-		// Only Set changes the map, so reading it needs no lock here.
 		if old := p.targets[t.ID]; old == nil || !sameSettings(old.Target, t) {
 			changed = append(changed, t)
 		}
 	}
+	p.mu.Unlock()
 	fresh := p.build(changed)
 
 	p.mu.Lock()
+	if p.ended {
+		p.mu.Unlock()
+		return
+	}
 	var gone []*target
 	for id, t := range p.targets {
 		if !wanted[id] {
@@ -146,7 +153,7 @@ func (p *Prober) Set(targets []Target) {
 	for _, t := range fresh {
 		p.targets[t.ID] = t
 	}
-	if p.ctx != nil && !p.ended {
+	if p.ctx != nil {
 		p.place(fresh)
 	}
 	p.metrics.targets.Set(float64(len(p.targets)))
@@ -198,13 +205,17 @@ func (p *Prober) remove(gone []*target) []*target {
 	return busy
 }
 
-// place puts new targets on the schedule: at once, but pace apart.
+// place puts new targets on the schedule: at once, but some distance apart.
 func (p *Prober) place(fresh []*target) {
-	now := time.Since(p.epoch)
-	for i, t := range fresh {
-		t.grid = now + time.Duration(i)*pace%t.Interval
-		t.next = t.grid
+	at := time.Since(p.epoch)
+	for _, t := range fresh {
+		t.grid, t.next = at, at
 		p.due.push(t)
+		if t.Check.dear() {
+			at += dearPace
+		} else {
+			at += pace
+		}
 	}
 }
 

@@ -180,6 +180,16 @@ func (e expectation) check(t *testing.T, o policy.Observation) {
 	}
 }
 
+// in gives the target the time for what is expected: little where that is
+// silence, else enough for a machine that is busy.
+func (e expectation) in(target Target) Target {
+	target.Timeout = 6 * time.Second
+	if e.outcome == policy.Timeout {
+		target.Timeout = 300 * time.Millisecond
+	}
+	return target
+}
+
 // listen serves each connection with handle until the test ends.
 func listen(t *testing.T, network, address string, handle func(net.Conn)) uint16 {
 	t.Helper()

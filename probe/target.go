@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/scloudstack/pharos/policy"
@@ -115,6 +116,11 @@ func (c Check) Kind() string {
 		return "exec"
 	}
 	return ""
+}
+
+// dear says whether a check costs a TLS handshake, sometimes at least, or a process.
+func (c Check) dear() bool {
+	return c.Exec != nil || c.TCP != nil && c.TCP.TLS != nil || c.HTTP != nil && strings.HasPrefix(c.HTTP.URL, "https:")
 }
 
 // Hash returns a name for the target that is the same wherever its settings
