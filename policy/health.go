@@ -171,7 +171,7 @@ func (s *State) startHealth(stored Stored, now time.Time) {
 	}
 	for _, h := range stored.Health {
 		i, ok := s.ix.targetOf[h.Target]
-		if !ok {
+		if !ok || h.State == Unknown && h.Seen.IsZero() {
 			continue
 		}
 		last := h.Seen

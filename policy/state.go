@@ -246,9 +246,10 @@ func (t *turn) reconfigure(cfg *Config) {
 	s, oldIx, oldTargets, oldPaths, oldSvcs := t.State, t.ix, t.targets, t.paths, t.svcs
 	s.adopt(newIndex(cfg))
 	s.succeeding = 0
-	for id, i := range s.ix.targetOf {
-		old, ok := oldIx.targetOf[id]
-		if !ok {
+	for i := range s.ix.targets {
+		old, ok := oldIx.targetOf[s.ix.targets[i].ID]
+		if !ok { // what the disk may know of it is from before it was taken out
+			t.fx.Health = append(t.fx.Health, HealthEntry{Target: s.ix.targets[i].ID})
 			continue
 		}
 		s.targets[i] = oldTargets[old]

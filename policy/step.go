@@ -48,7 +48,7 @@ type HealthEntry struct {
 	Target TargetID    `json:"target"`
 	State  HealthState `json:"state"`
 	Since  time.Time   `json:"since"`
-	Seen   time.Time   `json:"seen"` // the last observation
+	Seen   time.Time   `json:"seen"` // the last observation; zero: nothing is known any more
 	Reason string      `json:"reason,omitempty"`
 }
 
