@@ -84,8 +84,7 @@ func (k *Keeper) Load(specs []Spec, accept map[string]bool) []Loaded {
 	results := make([]Loaded, len(specs))
 	var save []*saving
 	for i, spec := range specs {
-		kept := found[fileName(spec.Name)]
-		l, takes := k.load(spec, kept, accept[spec.Name], opt)
+		l, takes := k.load(spec, found[fileName(spec.Name)], accept[spec.Name], opt)
 		if l.Source == File && listErr != nil {
 			l.warn("", listErr)
 		}
@@ -101,6 +100,36 @@ func (k *Keeper) Load(specs []Spec, accept map[string]bool) []Loaded {
 	k.running = running
 	k.store.save(save, opt)
 	return results
+}
+
+// LoadOne reads the file of one zone again, as Load does; the others stay as
+// they are.
+func (k *Keeper) LoadOne(spec Spec, accept bool) Loaded {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	opt := Options{Yield: Pause}
+	found, listErr := k.store.list()
+	l, takes := k.load(spec, found[fileName(spec.Name)], accept, opt)
+	if l.Source == File && listErr != nil {
+		l.warn("", listErr)
+	}
+	if l.Zone != nil {
+		k.running[spec.Name] = l.Zone
+	}
+	if takes != nil {
+		takes.loaded = &l
+		k.store.save([]*saving{takes}, opt)
+	}
+	return l
+}
+
+// Judge says why Load would not take the zone in the place of what is served
+// unless it is accepted; nil: it would.
+func (k *Keeper) Judge(z *Zone) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	found, _ := k.store.list() // what can't be listed is not compared with
+	return judge(z, k.before(Spec{Name: z.name}, found[fileName(z.name)]), false)
 }
 
 func (l *Loaded) warn(what string, err error) {
@@ -132,7 +161,7 @@ func (k *Keeper) load(spec Spec, kept []Version, accept bool, opt Options) (Load
 			Text: fmt.Sprintf("the zone changed, but its serial is still %d", z.serial),
 		})
 	}
-	if len(kept) > 0 && kept[0].Digest == z.digest && !kept[0].damaged {
+	if len(kept) > 0 && kept[0].Digest == z.digest && !kept[0].damaged { // before has read it
 		return l, nil
 	}
 	return l, &saving{zone: z, kept: kept, header: header{Taken: k.now(), File: spec.File}}
@@ -152,7 +181,7 @@ type previous struct {
 func (k *Keeper) before(spec Spec, kept []Version) previous {
 	var p previous
 	if len(kept) > 0 {
-		v := kept[0]
+		v := kept[0].head()
 		p = previous{known: true, serial: v.Serial, records: v.Records, digest: v.Digest, refused: v.refuses}
 	}
 	if z := k.running[spec.Name]; z != nil {
@@ -187,8 +216,8 @@ func (k *Keeper) fallBack(l *Loaded, kept []Version, opt Options) {
 		l.Zone, l.Source = z, Running
 		return
 	}
-	for _, v := range kept {
-		z, err := k.store.open(l.Spec.Name, v, opt)
+	for i := range kept {
+		z, err := k.store.open(l.Spec.Name, &kept[i], opt)
 		if err != nil {
 			l.warn("", err)
 			continue
@@ -203,7 +232,11 @@ func (k *Keeper) Versions(name string) []Version {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	found, _ := k.store.list()
-	return found[fileName(name)]
+	kept := found[fileName(name)]
+	for i := range kept {
+		kept[i].head()
+	}
+	return kept
 }
 
 // Open reads one kept version, for a comparison.
@@ -213,7 +246,7 @@ func (k *Keeper) Open(name string, number uint64) (*Zone, error) {
 	found, err := k.store.list()
 	for _, v := range found[fileName(name)] {
 		if v.Number == number {
-			return k.store.open(name, v, Options{Yield: Pause})
+			return k.store.open(name, &v, Options{Yield: Pause})
 		}
 	}
 	if err != nil {
@@ -238,7 +271,9 @@ func (k *Keeper) Rollback(name string) (Loaded, error) {
 		return Loaded{}, fmt.Errorf("no version of the zone %s is kept", name)
 	}
 	var errs []error
-	for _, v := range olderThan(kept, left.digest) {
+	older := olderThan(kept, left.digest)
+	for i := range older {
+		v := &older[i]
 		z, err := k.store.open(name, v, Options{Yield: Pause})
 		if err != nil {
 			errs = append(errs, err)
@@ -260,7 +295,7 @@ func (k *Keeper) Rollback(name string) (Loaded, error) {
 // an old content as a new version, so it may stand there twice.
 func olderThan(kept []Version, digest [32]byte) []Version {
 	for i := len(kept) - 1; i >= 0; i-- {
-		if kept[i].Digest == digest {
+		if kept[i].head().Digest == digest {
 			return kept[i+1:]
 		}
 	}

@@ -288,3 +288,22 @@ func TestFileNames(t *testing.T) {
 		seen[name] = true
 	}
 }
+
+func TestLoadOne(t *testing.T) {
+	kt := newKeeperTest(t)
+	other := Spec{Name: "other.example.", File: filepath.Join(t.TempDir(), "none")}
+	kt.write(1, 18)
+	kt.k.Load([]Spec{kt.spec, other}, nil)
+	kt.write(2, 10)
+	z, _, err := ParseFile(kt.spec.Name, kt.spec.File, Options{})
+	if err != nil || !errors.Is(kt.k.Judge(z), ErrShrunk) {
+		t.Errorf("judged %v, error %v", kt.k.Judge(z), err)
+	}
+	kt.check(kt.k.LoadOne(kt.spec, false), Running, 1, ErrShrunk, 0)
+	kt.check(kt.k.LoadOne(kt.spec, true), File, 2, nil, 0)
+	if err := kt.k.Judge(z); err != nil {
+		t.Errorf("what runs is refused: %v", err)
+	}
+	kt.wantSerials(2, 1)
+	kt.load(File, 2, nil, 0)
+}

@@ -104,6 +104,13 @@ func (p *recordParser) parse(e entry) (record, *entryError) {
 	if h.alone {
 		return record{}, &entryError{text: fmt.Sprintf("found %s alone: expected NAME [TTL] [CLASS] TYPE DATA", describe(string(bytes.TrimSpace(text))))}
 	}
+	switch {
+	case h.typ == 0: // the parser finds words for it
+	case isMeta(h.typ):
+		return record{}, &entryError{text: typeText(h.typ) + " record: expected a type that a zone can hold"}
+	case h.typ != dns.TypeAPL && !hasData(text[h.end:]): // the parser would make it a dynamic update
+		return record{}, &entryError{text: fmt.Sprintf("%s record without data: expected %s", typeText(h.typ), rdataForm(h.typ))}
+	}
 	p.given = p.given || h.hasTTL
 	p.inherited = !h.hasTTL && p.given && p.ttl == noTTL
 	if p.stuck {
@@ -152,6 +159,12 @@ func (p *recordParser) parse(e entry) (record, *entryError) {
 	return rec, nil
 }
 
+// hasData says whether there is more than blanks and a comment.
+func hasData(text []byte) bool {
+	text = bytes.TrimLeft(text, " \t\r\n")
+	return len(text) > 0 && text[0] != ';'
+}
+
 // restart makes a new parser in the state of the old one.
 func (p *recordParser) restart(text []byte) {
 	p.stuck = false
@@ -192,14 +205,12 @@ func (p *recordParser) pack(rr dns.RR, text []byte) (record, error) {
 	if len(rec.owner) > maxName {
 		return record{}, fmt.Errorf("the owner's name has %d octets: expected at most %d", len(rec.owner), maxName)
 	}
-	if len(rec.rdata) > maxName { // so a name in it may be too long, which packing does not mind
-		if _, _, err := dns.UnpackRR(p.buf[:n], 0); err != nil {
-			return record{}, fmt.Errorf("data that can't be encoded (%s): expected %s",
-				strings.TrimPrefix(err.Error(), "dns: "), rdataForm(h.Rrtype))
-		}
-		if words := fields(text); h.Rrtype == dns.TypeTXT && countStrings(rec.rdata) > countData(words) {
-			rec.odd = "a string longer than 255 octets is split, which named and NSD refuse"
-		}
+	if err := p.checkWire(rec, n); err != nil {
+		return record{}, fmt.Errorf("data that can't be encoded (%s): expected %s",
+			strings.TrimPrefix(err.Error(), "dns: "), rdataForm(h.Rrtype))
+	}
+	if len(rec.rdata) > maxName && rec.typ == dns.TypeTXT && countStrings(rec.rdata) > countData(fields(text)) {
+		rec.odd = "a string longer than 255 octets is split, which named and NSD refuse"
 	}
 	if rec.typ == dns.TypeSVCB || rec.typ == dns.TypeHTTPS {
 		if rec.odd, err = checkSvcParams(rec.rdata); err != nil {
@@ -209,6 +220,28 @@ func (p *recordParser) pack(rr dns.RR, text []byte) (record, error) {
 	lower(rec.owner)
 	canonicalRdata(rec.typ, rec.rdata)
 	return rec, nil
+}
+
+// checkWire wants the record of n octets in p.buf to be read and written again
+// as the same. Packing minds neither names that are too long nor lengths that
+// the data of some types does not have.
+func (p *recordParser) checkWire(rec record, n int) error {
+	if (plain[rec.typ] || isAddress(rec.typ) || rec.typ == dns.TypeTXT) && len(rec.rdata) <= maxName {
+		return nil // too short for a name that is too long
+	}
+	rr, end, err := dns.UnpackRR(p.buf[:n], 0)
+	if err != nil {
+		return err
+	}
+	again := make([]byte, n+maxName)
+	m, err := dns.PackRR(rr, again, 0, nil, false)
+	if err != nil {
+		return err
+	}
+	if end != n || !bytes.Equal(again[:m], p.buf[:n]) {
+		return errors.New("it is read back as something else")
+	}
+	return nil
 }
 
 // checkLength compares the length of the rdata with what RFC 3597 §5 notation
@@ -282,11 +315,12 @@ func explain(err error, text []byte, typ uint16) *entryError {
 		}
 	}
 	e.line = lineOf(found, text)
-	isClass := isClass([]byte(found))
+	if isClass([]byte(found)) {
+		e.text = fmt.Sprintf("found the end of the line after %s: expected a record type", found)
+		return e
+	}
 	found = describe(found)
 	switch {
-	case isClass:
-		e.text = fmt.Sprintf("found the end of the line after %s: expected a record type", found)
 	case what == "unknown RR type", strings.Contains(what, "expecting RR type"):
 		e.text = fmt.Sprintf("found %s: expected a record type (A, MX, TYPE65280 ...)", found)
 	case what == "not a TTL":

@@ -26,6 +26,7 @@ type Version struct {
 	File    string    `json:"file"`  // where it came from
 
 	path    string
+	read    bool       // the head has been read: what stands above but Number, and
 	refuses [][32]byte // contents that were rolled back from
 	damaged bool       // the head can't be read
 }
@@ -83,7 +84,8 @@ func (s store) path(zone string, number uint64) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%s@%06d.zone", fileName(zone), number))
 }
 
-// list finds all versions, by fileName, the newest first.
+// list finds all versions, by fileName, the newest first. Their heads are read
+// where they are needed: there may be thousands.
 func (s store) list() (map[string][]Version, error) {
 	entries, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -96,9 +98,7 @@ func (s store) list() (map[string][]Version, error) {
 		if !ok || nerr != nil || !strings.HasSuffix(e.Name(), ".zone") {
 			continue
 		}
-		v := Version{Number: n, path: filepath.Join(s.dir, e.Name())}
-		v.readHead()
-		found[zone] = append(found[zone], v)
+		found[zone] = append(found[zone], Version{Number: n, path: filepath.Join(s.dir, e.Name())})
 	}
 	for _, vs := range found {
 		slices.SortFunc(vs, func(a, b Version) int { return int(int64(b.Number) - int64(a.Number)) })
@@ -109,7 +109,15 @@ func (s store) list() (map[string][]Version, error) {
 	return found, err
 }
 
-// readHead reads the comment on top of a version.
+// head reads the comment on top of a version, once.
+func (v *Version) head() *Version {
+	if !v.read {
+		v.read = true
+		v.readHead()
+	}
+	return v
+}
+
 func (v *Version) readHead() {
 	v.damaged = true
 	f, err := os.Open(v.path)
@@ -151,12 +159,12 @@ func (v *Version) readHead() {
 }
 
 // open reads a version and compares it with its digest.
-func (s store) open(name string, v Version, opt Options) (*Zone, error) {
+func (s store) open(name string, v *Version, opt Options) (*Zone, error) {
 	z, _, err := ParseFile(name, v.path, opt)
 	if err != nil {
 		return nil, fmt.Errorf("kept version %d of %s: %w", v.Number, name, err)
 	}
-	if v.damaged || z.digest != v.Digest {
+	if v.head().damaged || z.digest != v.Digest {
 		return nil, fmt.Errorf("kept version %d of %s is damaged: its content is not what its digest says", v.Number, name)
 	}
 	return z, nil
