@@ -359,6 +359,40 @@ func TestDiskGone(t *testing.T) {
 	}
 }
 
+// The disk hangs: the person is told and nothing else waits. Should the disk
+// take the order after all, it counts.
+func TestOrderWhileTheDiskHangs(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	release := make(chan struct{})
+	defer close(release)
+	// What is called when an order is stored runs on the disk's goroutine.
+	hung := make(chan struct{})
+	r.node.disk.Store(nil, func(error) {
+		close(hung)
+		<-release
+	})
+	<-hung
+	given := make(chan error, 1)
+	go func() {
+		_, err := r.order(policy.Order{Kind: policy.KindOverride, Key: "service/shop", Override: &policy.Override{Site: "city-b"}})
+		given <- err
+	}()
+	r.cityA.down.Store(true)
+	eventually(t, "deciding goes on", func() bool { return r.answer() == addrB })
+	r.cityA.down.Store(false)
+	eventually(t, "deciding goes on", func() bool { return r.answer() == addrA })
+	if err := <-given; !errors.Is(err, api.ErrDegraded) || !strings.Contains(err.Error(), "not answered") {
+		t.Errorf("the order got %v", err)
+	}
+	r.wantAnswer(addrA)
+	release <- struct{}{}
+	eventually(t, "the order counts", func() bool { return r.answer() == addrB })
+	if (DiskState{Busy: time.Now().Add(-time.Minute)}).trouble() == nil {
+		t.Error("a write of a minute ago is no trouble")
+	}
+}
+
 // A data folder that is no folder must not keep DNS from starting.
 func TestStartWithoutADisk(t *testing.T) {
 	r := newRig(t)
