@@ -97,6 +97,10 @@ func (c *composer) step(v *view, qtype uint16) bool {
 		o.aa = o.hops > 0
 		c.referral(z, r.RRset)
 	case zones.CNAME:
+		if besideCNAME(qtype) {
+			c.negative(z, z.zone.NegativeTTL())
+			return false
+		}
 		return c.follow(r.RRset, nil)
 	case zones.DNAME:
 		return c.redirect(r.RRset, qtype)

@@ -53,7 +53,7 @@ func askBoth(v *view, packet []byte, via transport, from netip.Addr, turn uint64
 	at()
 	buf, r := room(), newResponder(via)
 	r.q.from = &sa
-	if r.q.read(buf, len(packet), via, v.set.udpSize) && r.q.qclass == dns.ClassINET && !isMeta(r.q.qtype) {
+	if r.q.read(buf, len(packet), via, v.set.udpSize) && r.q.qclass == dns.ClassINET && !isRare(r.q.qtype) {
 		var n int
 		if n, a.fastOK = r.fast(v, buf); a.fastOK {
 			a.fast = buf[:n]
@@ -68,7 +68,7 @@ func askBoth(v *view, packet []byte, via transport, from netip.Addr, turn uint64
 
 var drawnTypes = []uint16{
 	dns.TypeA, dns.TypeAAAA, dns.TypeNS, dns.TypeCNAME, dns.TypeSOA, dns.TypeMX, dns.TypeTXT, dns.TypeSRV,
-	dns.TypeDS, dns.TypeDNAME, dns.TypePTR, dns.TypeHTTPS, 65280,
+	dns.TypeDS, dns.TypeDNAME, dns.TypePTR, dns.TypeHTTPS, dns.TypeNSEC, 65280,
 }
 
 var drawnLabels = []string{"a", "b", "ns1", "mail", "xyz", "*"}

@@ -46,7 +46,7 @@ func (r *responder) respond(v *view, buf []byte, n int, from *sockaddr) int {
 		return 0
 	}
 	r.q.from = from
-	if r.q.read(buf, n, r.via, v.set.udpSize) && r.q.qclass == dns.ClassINET && !isMeta(r.q.qtype) {
+	if r.q.read(buf, n, r.via, v.set.udpSize) && r.q.qclass == dns.ClassINET && !isRare(r.q.qtype) {
 		if n, ok := r.fast(v, buf); ok {
 			return n
 		}
@@ -57,6 +57,13 @@ func (r *responder) respond(v *view, buf []byte, n int, from *sockaddr) int {
 	}
 	return r.slow.respond(r, v, buf, n)
 }
+
+// isRare says of a type that it is answered by rules of its own.
+func isRare(t uint16) bool { return isMeta(t) || besideCNAME(t) }
+
+// besideCNAME says of a type that it may stand beside a CNAME, so that no CNAME
+// is followed for it (RFC 4035 §2.5).
+func besideCNAME(t uint16) bool { return t == dns.TypeRRSIG || t == dns.TypeNSEC }
 
 // isMeta says of a type that no zone holds it.
 func isMeta(t uint16) bool {
