@@ -111,6 +111,58 @@ func benchTargetsOnce(b *testing.B, n int, c Check) {
 // per is the µs that each of n checks used.
 func per(d time.Duration, n int64) float64 { return float64(d.Nanoseconds()) / 1000 / float64(n) }
 
+// BenchmarkFloor is what the system calls alone cost, from one thread that does
+// nothing else: a connection opened and reset, a request and answer on an open
+// connection. It is what BenchmarkTargets is to be compared with in one run.
+func BenchmarkFloor(b *testing.B) {
+	const rounds = 30_000
+	measure := func(b *testing.B, server string, round func(b *testing.B, i int, port uint16)) {
+		port := startServer(b, server, certFiles{})
+		for range b.N {
+			user, system := cpu(b)
+			for i := range rounds {
+				round(b, i%benchTargets, port)
+			}
+			userEnd, systemEnd := cpu(b)
+			b.ReportMetric(per(userEnd+systemEnd-user-system, rounds), "cpu-µs/check")
+			b.ReportMetric(0, "ns/op")
+		}
+	}
+	open := func(b *testing.B, i int, port uint16) int {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(port), Addr: loopback(i).As4()}); err != nil {
+			b.Fatal(err)
+		}
+		return fd
+	}
+	b.Run("tcp", func(b *testing.B) {
+		measure(b, "tcp", func(b *testing.B, i int, port uint16) {
+			fd := open(b, i, port)
+			_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			_ = unix.Close(fd)
+		})
+	})
+	b.Run("http", func(b *testing.B) {
+		fd := -1
+		buf := make([]byte, 4096)
+		measure(b, "http", func(b *testing.B, i int, port uint16) {
+			if fd < 0 {
+				fd = open(b, i, port)
+			}
+			if _, err := unix.Write(fd, []byte("GET / HTTP/1.1\r\nHost: 127.16.0.1:12345\r\nUser-Agent: pharos\r\nAccept: */*\r\n\r\n")); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := unix.Read(fd, buf); err != nil {
+				b.Fatal(err)
+			}
+		})
+		_ = unix.Close(fd)
+	})
+}
+
 // loopback is the ith address of 127.16.0.0/12.
 func loopback(i int) netip.Addr {
 	var a [4]byte
