@@ -141,7 +141,7 @@ func (t *turn) healthChanged(i int, before HealthState) {
 // stops suspecting with the first success. While not every target was heard
 // after a start it only keeps from finding targets down.
 func (t *turn) suspectSelf() {
-	blind := t.succeeding == 0 && t.unheard == 0
+	blind := len(t.targets) > 0 && t.succeeding == 0 && t.unheard == 0
 	if blind == !t.suspect.IsZero() {
 		return
 	}
