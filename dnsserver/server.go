@@ -64,7 +64,7 @@ const compileSlice = 200 * time.Microsecond
 func (s *Server) Set(d Data) {
 	s.setting.Lock()
 	defer s.setting.Unlock()
-	s.view.Store(s.view.Load().next(d, len(s.counters.lanes), s.counters.site, newYield()))
+	s.view.Store(s.view.Load().next(d, len(s.counters.lanes), s.counters.site, s.newYield()))
 }
 
 // Prepare compiles zones that a Set to come will have, so that it is quick.
@@ -77,7 +77,7 @@ func (s *Server) Prepare(zs []*zones.Zone) {
 		served[z.zone] = true
 	}
 	ahead := make(map[*zones.Zone]*zoneAnswers)
-	yield := newYield()
+	yield := s.newYield()
 	for _, z := range zs {
 		if !served[z] {
 			ahead[z] = compileZone(z, yield)
@@ -90,8 +90,14 @@ func (s *Server) Prepare(zs []*zones.Zone) {
 	s.view.Store(&w)
 }
 
-// newYield makes a function that lets others have the core once in compileSlice.
-func newYield() func() {
+// newYield makes a function that lets others have the core once in
+// compileSlice, where questions are answered meanwhile.
+func (s *Server) newYield() func() {
+	select {
+	case <-s.ready:
+	default:
+		return func() {}
+	}
 	ticks, last := 0, time.Now()
 	return func() {
 		if ticks++; ticks%32 == 0 && time.Since(last) > compileSlice {

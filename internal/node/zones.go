@@ -182,13 +182,14 @@ func (n *Node) ZoneRollback(ctx context.Context, name string, author string) (ap
 
 // deploy has the loop serve another deployment, and where decide is set decide
 // by its settings. Large zones are compiled here, so that deciding does not
-// wait for it.
+// wait for it. It is done also when the person who asked has gone: the zones'
+// keeper has taken them already.
 func (n *Node) deploy(ctx context.Context, next *deployment, decide bool) (*policy.Revision, error) {
 	if n.dns != nil {
 		n.dns.Prepare(next.data(nil).Zones)
 	}
 	r := deploy{next: next, decide: decide, done: make(chan *policy.Revision, 1)}
-	if err := n.loop.do(ctx, r); err != nil {
+	if err := n.loop.do(context.WithoutCancel(ctx), r); err != nil {
 		return nil, err
 	}
 	rev := <-r.done
