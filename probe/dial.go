@@ -28,21 +28,54 @@ type conn struct {
 // dial connects. The connection dies with a reset: nothing that counts is lost
 // by it, and no port stays in TIME_WAIT.
 func dial(ctx context.Context, to netip.AddrPort) (*conn, error) {
-	addr, domain, err := sockaddr(to)
+	fd, err := connect(to)
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	return wait(ctx, fd, to)
+}
+
+// reach connects, and that is all.
+func reach(ctx context.Context, to netip.AddrPort) error {
+	fd, err := connect(to)
 	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
+		return err
+	}
+	// On this host, as a node probes its own balancer, the handshake is over
+	// when connect returns. Then there is nothing to wait for.
+	if _, err := unix.Getpeername(fd); err == nil {
+		return unix.Close(fd)
+	}
+	c, err := wait(ctx, fd, to)
+	if err == nil {
+		c.drop()
+	}
+	return err
+}
+
+// connect opens a socket and starts to connect it.
+func connect(to netip.AddrPort) (fd int, err error) {
+	addr, domain, err := sockaddr(to)
+	if err != nil {
+		return -1, err
+	}
+	fd, err = unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
 	}
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	connecting := unix.Connect(fd, addr)
-	c := &conn{File: os.NewFile(uintptr(fd), "socket"), remote: to}
-	if connecting != nil && connecting != unix.EINPROGRESS && connecting != unix.EINTR {
-		_ = c.File.Close()
-		return nil, os.NewSyscallError("connect", connecting)
+	err = unix.Connect(fd, addr)
+	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
+		_ = unix.Close(fd)
+		return -1, os.NewSyscallError("connect", err)
 	}
+	return fd, nil
+}
+
+// wait makes a connection of a socket that is connecting.
+func wait(ctx context.Context, fd int, to netip.AddrPort) (*conn, error) {
+	c := &conn{File: os.NewFile(uintptr(fd), "socket"), remote: to}
+	var err error
 	if c.raw, err = c.SyscallConn(); err != nil {
 		_ = c.File.Close()
 		return nil, err

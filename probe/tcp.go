@@ -38,6 +38,12 @@ func (c *tcpChecker) peer() string { return c.name }
 func (c *tcpChecker) close()       {}
 
 func (c *tcpChecker) attempt(ctx context.Context, _ int) result {
+	if c.tls == nil && len(c.send) == 0 && c.expect == nil {
+		if err := reach(ctx, c.addr); err != nil {
+			return judge(err, c.name)
+		}
+		return success("connected to " + c.name)
+	}
 	socket, err := dial(ctx, c.addr)
 	if err != nil {
 		return judge(err, c.name)
