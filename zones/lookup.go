@@ -33,8 +33,9 @@ type Result struct {
 	// RRset is the answer, the NS set of the cut, the CNAME or the DNAME. Its
 	// Owner is (part of) the name asked for, also where a wildcard matched.
 	RRset RRset
-	// Wildcard says that the answer (or the NODATA) comes from a wildcard,
-	// RFC 4592 §3.3.1: the name itself is not in the zone.
+	// Wildcard says that the answer (or the NODATA) comes from a wildcard, the
+	// asterisk label below Encloser (RFC 4592 §3.3.1): the name itself is not
+	// in the zone.
 	Wildcard bool
 	// Encloser is the closest encloser (RFC 4592 §3.3.1): the longest existing
 	// ancestor, or the name itself; part of the name asked for. Nil for Outside.

@@ -23,6 +23,7 @@ type Options struct {
 
 const (
 	maxIncludeDepth = 7
+	maxIncludes     = 10_000
 	maxGenerated    = 1 << 20 // records made by all $GENERATE directives of a zone
 )
 
@@ -278,6 +279,10 @@ func (s *source) include(args []string) {
 	}
 	if s.depth >= maxIncludeDepth {
 		s.errorf("$INCLUDE nested more than %d deep", maxIncludeDepth)
+		return
+	}
+	if len(s.p.b.report.files) > maxIncludes {
+		s.errorf("more than %d $INCLUDE directives in the zone", maxIncludes)
 		return
 	}
 	if !s.p.includes {

@@ -134,6 +134,8 @@ func TestReading(t *testing.T) {
 		{"long text", "a 60 TXT " + strings.Repeat("x", 300) + "\n", `a.z. 60 TXT "` + strings.Repeat("x", 255) + `" "` + strings.Repeat("x", 45) + `"`},
 		{"algorithm by name", "a 60 DNSKEY 256 3 ED25519 AAAA\n", "a.z. 60 DNSKEY 256 3 15 AAAA"},
 		{"after an IPSECKEY", "a 60 IPSECKEY 10 1 2 192.0.2.1 AAAA\n 60 A 192.0.2.1\n", "a.z. 60 A 192.0.2.1|a.z. 60 IPSECKEY 10 1 2 192.0.2.1 AAAA"},
+		{"after an IPSECKEY, without a TTL", "a 7 IPSECKEY 10 1 2 192.0.2.1 AAAA\nb A 192.0.2.1\n", "a.z. 7 IPSECKEY 10 1 2 192.0.2.1 AAAA|b.z. 7 A 192.0.2.1"},
+		{"a TTL too large, carried on", "a 3000000000 A 192.0.2.1\nb A 192.0.2.1\n", "a.z. 0 A 192.0.2.1|b.z. 0 A 192.0.2.1"},
 		{"$GENERATE", "$TTL 9\n$GENERATE 8-12/2 h${-8,3}.$$ CNAME ${1,2,x}.${0,3,n}.z.\n", `h000.$.z. 9 CNAME 09.8.0.z.|h002.$.z. 9 CNAME 0b.a.0.z.|h004.$.z. 9 CNAME 0d.c.0.z.`},
 		{"$GENERATE of a PTR", "$GENERATE 1-2 $ 60 IN PTR a\\$$.z.\n", `1.z. 60 PTR a$1.z.|2.z. 60 PTR a$2.z.`},
 	} {

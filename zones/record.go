@@ -33,7 +33,7 @@ type recordParser struct {
 	origin string
 	ttl    uint32 // of $TTL; noTTL: not given
 	owner  string // of the last record; "" before the first
-	given  bool   // some record had a TTL
+	last   uint32 // the last TTL that a record gave; noTTL: none did
 	stuck  bool
 	lead   []byte // directives to be read before the next entry
 	buf    []byte // a record in wire form
@@ -44,7 +44,7 @@ type recordParser struct {
 
 // newRecordParser makes a parser; buf has room for the largest record.
 func newRecordParser(origin string, ttl uint32, buf []byte) *recordParser {
-	return &recordParser{origin: origin, ttl: ttl, stuck: true, buf: buf}
+	return &recordParser{origin: origin, ttl: ttl, last: noTTL, stuck: true, buf: buf}
 }
 
 func (p *recordParser) setOrigin(name string) {
@@ -98,21 +98,10 @@ func (p *recordParser) parse(e entry) (record, *entryError) {
 		text = p.flat
 	}
 	h := readHead(text)
-	if h.bad != "" {
-		return record{}, &entryError{text: fmt.Sprintf("found %s: expected a TTL of at most %d, a class or a record type", describe(h.bad), maxTTL)}
+	if err := h.refuse(text); err != nil {
+		return record{}, err
 	}
-	if h.alone {
-		return record{}, &entryError{text: fmt.Sprintf("found %s alone: expected NAME [TTL] [CLASS] TYPE DATA", describe(string(bytes.TrimSpace(text))))}
-	}
-	switch {
-	case h.typ == 0: // the parser finds words for it
-	case isMeta(h.typ):
-		return record{}, &entryError{text: typeText(h.typ) + " record: expected a type that a zone can hold"}
-	case h.typ != dns.TypeAPL && !hasData(text[h.end:]): // the parser would make it a dynamic update
-		return record{}, &entryError{text: fmt.Sprintf("%s record without data: expected %s", typeText(h.typ), rdataForm(h.typ))}
-	}
-	p.given = p.given || h.hasTTL
-	p.inherited = !h.hasTTL && p.given && p.ttl == noTTL
+	p.inherited = !h.hasTTL && p.ttl == noTTL && p.last != noTTL
 	if p.stuck {
 		p.restart(text)
 	}
@@ -147,16 +136,36 @@ func (p *recordParser) parse(e entry) (record, *entryError) {
 		return record{}, &entryError{text: fmt.Sprintf("%s record of %s: %v", typeText(rr.Header().Rrtype), p.owner, err)}
 	}
 	switch {
-	case !h.hasTTL && !p.given && p.ttl == noTTL:
-		rec.ttl = noTTL
+	case !h.hasTTL && p.ttl == noTTL:
+		rec.ttl = p.last
 	case rec.ttl > maxTTL:
 		odd = fmt.Sprintf("TTL %d is above %d: it counts as 0 (RFC 2181 §8)", rec.ttl, maxTTL)
 		rec.ttl = 0
+	}
+	if h.hasTTL {
+		p.last = rec.ttl
 	}
 	if odd != "" {
 		rec.odd = odd
 	}
 	return rec, nil
+}
+
+// refuse says what is wrong with the head, where miekg's parser would not.
+func (h head) refuse(text []byte) *entryError {
+	switch {
+	case h.bad != "":
+		return &entryError{text: fmt.Sprintf("found %s: expected a TTL of at most %d, a class or a record type", describe(h.bad), maxTTL)}
+	case h.alone:
+		return &entryError{text: fmt.Sprintf("found %s alone: expected NAME [TTL] [CLASS] TYPE DATA", describe(string(bytes.TrimSpace(text))))}
+	case h.typ == 0: // the parser finds words for it
+		return nil
+	case isMeta(h.typ):
+		return &entryError{text: typeText(h.typ) + " record: expected a type that a zone can hold"}
+	case h.typ != dns.TypeAPL && !hasData(text[h.end:]): // the parser would make it a dynamic update
+		return &entryError{text: fmt.Sprintf("%s record without data: expected %s", typeText(h.typ), rdataForm(h.typ))}
+	}
+	return nil
 }
 
 // hasData says whether there is more than blanks and a comment.
