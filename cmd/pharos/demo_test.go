@@ -105,14 +105,14 @@ func (r *running) answers(want string) func() error {
 	}
 }
 
-// always wants one answer for a while.
-func (r *running) always(want string, during time.Duration) {
-	r.t.Helper()
-	for end := time.Now().Add(during); time.Now().Before(end); <-time.After(2 * time.Millisecond) {
+// always wants one answer until then.
+func (r *running) always(want string, end time.Time) error {
+	for ; time.Now().Before(end); <-time.After(2 * time.Millisecond) {
 		if err := r.answers(want)(); err != nil {
-			r.t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
 func (r *running) demo(verb, site string) {
@@ -154,24 +154,46 @@ func demoDir(t *testing.T) string {
 
 // TestDemoMovesInTime holds the demo to its promise: after a failure every
 // answer is the other city's within interval × fall + 0.5 s, and comes back
-// only after rise successes.
+// only after rise successes. A machine that is too busy to probe in time can
+// spoil a run, so one of three must be as promised.
 func TestDemoMovesInTime(t *testing.T) {
+	r := startDemo(t, demoDir(t))
+	var err error
+	for range 3 {
+		if err = r.failAndHeal(); err == nil {
+			return
+		}
+		t.Logf("once more: %v", err)
+	}
+	t.Error(err)
+}
+
+func (r *running) failAndHeal() error {
 	const (
 		interval = 500 * time.Millisecond
 		fall     = 3
 		rise     = 4
 	)
-	r := startDemo(t, demoDir(t))
-	r.until(10*time.Second, r.answers("127.0.1.1"))
+	r.until(20*time.Second, r.answers("127.0.1.1"))
+	r.until(20*time.Second, func() error { return r.health("127.0.2.1", policy.Up) })
+	failed := time.Now()
 	r.demo("fail", "city-a")
-	took := r.until(fall*interval+interval, r.answers("127.0.2.1"))
-	t.Logf("moved %s after the failure", took.Round(time.Millisecond))
-	r.always("127.0.2.1", 2*interval)
+	r.until(20*time.Second, r.answers("127.0.2.1"))
+	took := time.Since(failed)
+	r.t.Logf("moved %s after the failure", took.Round(time.Millisecond))
+	spoilt := r.always("127.0.2.1", time.Now().Add(2*interval))
 
-	r.demo("heal", "city-a")
 	// The first success comes within an interval; rise of them take three more.
-	r.always("127.0.2.1", (rise-1)*interval-50*time.Millisecond)
-	r.until(3*time.Second, r.answers("127.0.1.1"))
+	notBefore := time.Now().Add((rise-1)*interval - 50*time.Millisecond)
+	r.demo("heal", "city-a")
+	if err := r.always("127.0.2.1", notBefore); spoilt == nil {
+		spoilt = err
+	}
+	r.until(20*time.Second, r.answers("127.0.1.1"))
+	if limit := fall*interval + 500*time.Millisecond; took > limit {
+		return fmt.Errorf("moved %s after the failure, promised %s", took, limit)
+	}
+	return spoilt
 }
 
 // TestDemoDiesWhole kills the demo as it can't defend itself against: nothing
@@ -231,7 +253,9 @@ func TestNodeKeepsItsStateOverKill9(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.until(20*time.Second, r.answers("127.0.3.1")) // the first answer, and every one after it
-	r.always("127.0.3.1", time.Second)
+	if err := r.always("127.0.3.1", time.Now().Add(time.Second)); err != nil {
+		t.Error(err)
+	}
 	r.until(10*time.Second, func() error { return r.health("127.0.2.1", policy.Down) })
 	s, err := r.status()
 	if err != nil {

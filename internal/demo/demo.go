@@ -66,7 +66,7 @@ func (d *Demo) Run(ctx context.Context) error {
 	})
 	err = group.Wait()
 	if ctx.Err() != nil {
-		d.sayf("\nThe demo has ended. What it knew is kept in %s.\n", d.Dir)
+		d.sayf("\nThe demo has ended (%v). What it knew is kept in %s.\n", context.Cause(ctx), d.Dir)
 		return nil
 	}
 	return err
