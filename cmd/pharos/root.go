@@ -58,9 +58,9 @@ Exit codes: 0 done · 1 failed or refused · 2 used wrongly · 3 done in part
 		SilenceUsage:  true,
 	}
 	f := root.PersistentFlags()
-	f.StringVarP(&a.output, "output", "o", "text", "`text` or json")
+	f.StringVarP(&a.output, "output", "o", "text", "output `format`: text or json")
 	f.StringVar(&a.dataDir, "data-dir", "", "the node's data `folder` (default $PHAROS_DATA_DIR, else "+config.DefaultDataDir+")")
-	f.StringVar(&a.socket, "socket", "", "the node's Unix socket (default "+api.SocketName+" in the data folder)")
+	f.StringVar(&a.socket, "socket", "", "`path` of the node's Unix socket (default "+api.SocketName+" in the data folder)")
 	f.StringVar(&a.remote.URL, "server", "", "speak to the node at this `URL` over HTTPS instead")
 	f.StringVar(&a.remote.TokenFile, "token-file", "", "`file` with the bearer token, for --server")
 	f.StringVar(&a.remote.CertFile, "cert", "", "client certificate `file`, for --server")

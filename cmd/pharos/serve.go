@@ -40,7 +40,7 @@ CAP_NET_RAW for icmp checks are used where they are there; all others are droppe
 	cmd.Flags().StringVarP(&f.config, "config", "c", defaultConfig, "configuration `file`")
 	cmd.Flags().StringVar(&f.node, "node", "", "`name` of this node, among nodes (default $PHAROS_NODE, else node.name)")
 	cmd.Flags().BoolVar(&f.volatile, "volatile", false, "take orders also while the disk does not write, in memory alone")
-	cmd.Flags().StringVar(&f.logFormat, "log-format", "text", "`text` or json, on standard error")
+	cmd.Flags().StringVar(&f.logFormat, "log-format", "text", "`format` of the log on standard error: text or json")
 	cmd.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }
