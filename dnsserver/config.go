@@ -48,10 +48,13 @@ const (
 	maxUDPSize      = 4096
 )
 
+// cores is how many the process may use; lendP has not changed it yet.
+var cores = runtime.GOMAXPROCS(0)
+
 // filled returns the configuration with its defaults put in, or what is wrong with it.
 func (c Config) filled() (Config, error) {
 	if c.Threads == 0 {
-		c.Threads = runtime.GOMAXPROCS(0)
+		c.Threads = cores
 	}
 	if c.EDNSSize == 0 {
 		c.EDNSSize = defaultEDNSSize

@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -25,9 +27,10 @@ type listener struct {
 
 // udpGroup is the UDP sockets of one listener and their threads.
 type udpGroup struct {
-	fds  []int
-	stop int // eventfd that ends the threads
-	wg   sync.WaitGroup
+	fds    []int
+	stop   int         // an eventfd, readable when the threads are to end
+	ending atomic.Bool // the same
+	wg     sync.WaitGroup
 }
 
 // openListener opens all sockets of an address. alone demands that nobody has
@@ -136,8 +139,9 @@ func (g *udpGroup) closeAll() {
 }
 
 func (g *udpGroup) start(s *Server, wildcard bool) {
+	lendP(len(g.fds))
 	for i, fd := range g.fds {
-		t := newUDPThread(s, fd, g.stop, i, wildcard)
+		t := newUDPThread(s, g, fd, i, wildcard)
 		g.wg.Go(t.run)
 	}
 }
@@ -145,9 +149,22 @@ func (g *udpGroup) start(s *Server, wildcard bool) {
 // end ends the threads, which close their sockets, and waits for them.
 func (g *udpGroup) end() {
 	one := [8]byte{1}
+	g.ending.Store(true)
 	_, _ = unix.Write(g.stop, one[:])
 	g.wg.Wait()
 	unix.Close(g.stop)
+	lendP(-len(g.fds))
+}
+
+var lending sync.Mutex
+
+// lendP gives the Go scheduler n Ps more, or takes them back: as many as there
+// are threads that wait in the kernel with one in hand. All others still have
+// one for each core, and the kernel shares the cores out.
+func lendP(n int) {
+	lending.Lock()
+	defer lending.Unlock()
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + n)
 }
 
 func (l *listener) start(s *Server) {

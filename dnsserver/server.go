@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/bits"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +40,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 		return nil, fmt.Errorf("dns: %w", err)
 	}
 	// A lane for each thread and one for TCP, as a power of two.
-	lanes := 1 << bits.Len(uint(min(max(cfg.Threads, runtime.GOMAXPROCS(0)), 64)))
+	lanes := 1 << bits.Len(uint(min(max(cfg.Threads, cores), 64)))
 	s := &Server{log: log, cfg: cfg, counters: newCounters(lanes), ready: make(chan struct{})}
 	s.tcp = newTCPServer(s)
 	s.tcp.limits.Store(&cfg.TCP)

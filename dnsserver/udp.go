@@ -21,6 +21,9 @@ const (
 	bufSize    = maxUDPSize + 192
 	recvBuffer = 4 << 20 // octets of questions the kernel may hold for one socket
 	sendWait   = 50 * time.Millisecond
+	// recvWait is how long a thread waits for the next question with its P in
+	// hand. The kernel makes it a tick or two of its clock.
+	recvWait = time.Millisecond
 
 	// sampleEvery is how many batches of answers one is timed of.
 	sampleEvery = 32
@@ -68,9 +71,11 @@ func setUpUDP(fd int, at netip.AddrPort) error {
 		// Without CAP_NET_ADMIN, as much as net.core.rmem_max allows.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, recvBuffer)
 	}
-	wait := unix.NsecToTimeval(int64(sendWait))
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &wait); err != nil {
-		return os.NewSyscallError("setsockopt", err)
+	for name, wait := range map[int]time.Duration{unix.SO_SNDTIMEO: sendWait, unix.SO_RCVTIMEO: recvWait} {
+		tv := unix.NsecToTimeval(int64(wait))
+		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, name, &tv); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
 	}
 	sa, err := bindAddress(at)
 	if err != nil {
@@ -107,9 +112,17 @@ type mmsghdr struct {
 const controlSize = unix.SizeofCmsghdr + 24
 
 // udpThread serves one socket, from a thread of its own.
+//
+// It makes its system calls without telling the Go scheduler, and waits in
+// recvmmsg as a server in C would: two calls a batch, and no hand-over of the
+// P before and after each. So it holds a P while it waits, and brings one of
+// its own (see lendP). The wait is short and has a timeout, for two reasons:
+// the collector's signal ends it (without SO_RCVTIMEO the kernel would restart
+// the call), and after a tick without questions the thread goes to poll, which
+// gives the P back.
 type udpThread struct {
 	fd       int
-	stop     int // an eventfd, readable when the thread is to end
+	group    *udpGroup
 	server   *Server
 	r        responder
 	wildcard bool // answers have to say which address they leave from
@@ -124,8 +137,8 @@ type udpThread struct {
 	dirty   int // headers of in that the kernel has written to
 }
 
-func newUDPThread(s *Server, fd, stop, laneNumber int, wildcard bool) *udpThread {
-	t := &udpThread{fd: fd, stop: stop, server: s, wildcard: wildcard, packets: make([]byte, batch*bufSize), dirty: batch}
+func newUDPThread(s *Server, g *udpGroup, fd, laneNumber int, wildcard bool) *udpThread {
+	t := &udpThread{fd: fd, group: g, server: s, wildcard: wildcard, packets: make([]byte, batch*bufSize), dirty: batch}
 	laneNumber &= len(s.counters.lanes) - 1
 	t.r = responder{lane: laneNumber, counters: &s.counters.lanes[laneNumber], via: udp}
 	for i := range batch {
@@ -144,42 +157,38 @@ func newUDPThread(s *Server, fd, stop, laneNumber int, wildcard bool) *udpThread
 	return t
 }
 
-// run serves until the eventfd is readable. What is in the socket by then is
-// answered first.
+// run serves until its group ends. What is in the socket by then is answered.
 func (t *udpThread) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer unix.Close(t.fd)
-	for {
-		n := t.receive()
-		if n <= 0 {
-			if !t.wait() {
-				for left := 64; left > 0; left-- {
-					if n = t.receive(); n <= 0 {
-						break
-					}
-					t.answer(n)
-				}
-				return
-			}
-			continue
+	for !t.group.ending.Load() {
+		if n := t.receive(unix.MSG_WAITFORONE); n > 0 {
+			t.answer(n)
+		} else {
+			t.wait()
+		}
+	}
+	for range maxLast {
+		n := t.receive(unix.MSG_DONTWAIT)
+		if n == 0 {
+			return
 		}
 		t.answer(n)
 	}
 }
 
-// wait blocks until there is a packet to read; false: the thread is to end.
-func (t *udpThread) wait() bool {
-	fds := [2]unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLIN}, {Fd: int32(t.stop), Events: unix.POLLIN}}
+// maxLast bounds the batches that a thread answers before it ends.
+const maxLast = 64
+
+// wait blocks until there is a packet to read or the group ends.
+func (t *udpThread) wait() {
+	fds := [2]unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLIN}, {Fd: int32(t.group.stop), Events: unix.POLLIN}}
 	_, _ = unix.Poll(fds[:], -1) // EINTR is as good as a packet
-	return fds[1].Revents == 0
 }
 
-// receive reads up to a batch, without waiting.
-//
-// It and send make the system call without telling the runtime: the calls
-// return at once, and the hand-over would cost more than they do.
-func (t *udpThread) receive() int {
+// receive reads up to a batch.
+func (t *udpThread) receive(flags uintptr) int {
 	for i := range t.dirty {
 		h := &t.in[i].hdr
 		h.Namelen = uint32(len(t.from[i]))
@@ -189,7 +198,7 @@ func (t *udpThread) receive() int {
 		}
 	}
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(t.fd), uintptr(unsafe.Pointer(&t.in[0])), batch,
-		unix.MSG_DONTWAIT, 0, 0)
+		flags, 0, 0)
 	t.dirty = 0
 	if errno == 0 {
 		t.dirty = int(n)
