@@ -111,14 +111,15 @@ func (t *turn) observeOne(i int, o Observation) {
 	before, wasChanging := tg.state, tg.changing()
 	fall := 0
 	if p != nil {
-		p.note(i, o.Outcome, tg.missing)
-		if o.Outcome != Success {
+		if o.Outcome == Success {
+			p.note(tg.missing)
+		} else {
 			fall = p.fall()
 		}
 	}
 	tg.take(o, cfg, fall, t.succeeding == 0)
 	if !t.suspect.IsZero() && t.succeeding == 0 { // what is seen while blind is no evidence
-		tg.fails, tg.refusals = 0, 0
+		tg.fails, tg.refusals, tg.missing = 0, 0, 0
 	}
 	if tg.state != before {
 		t.healthChanged(i, before)
@@ -155,9 +156,6 @@ func (t *turn) suspectSelf() {
 	t.change("node "+string(t.ix.cfg.Self), "trusts itself", "suspects itself", "none of its probes succeeds")
 	for i := range t.targets {
 		t.targets[i].forget(t.now)
-	}
-	for i := range t.paths {
-		t.paths[i].forget()
 	}
 	t.touchAll()
 	t.sitesTouched = true

@@ -124,6 +124,7 @@ func (s *State) fork() *State {
 	f := *s
 	f.targets = slices.Clone(s.targets)
 	f.paths = slices.Clone(s.paths)
+	f.paths = slices.Clone(s.paths)
 	f.entries = maps.Clone(s.entries)
 	f.svcs = slices.Clone(s.svcs)
 	for i := range f.svcs {
@@ -263,7 +264,6 @@ func (t *turn) reconfigure(cfg *Config) {
 	for id, i := range s.ix.siteOf {
 		if old, ok := oldIx.siteOf[id]; ok {
 			s.paths[i] = oldPaths[old]
-			s.paths[i].forget() // targets have new numbers
 		}
 	}
 	for i := range s.svcs {

@@ -22,7 +22,7 @@ type target struct {
 	fails    int   // failures in a row
 	refusals int   // of those, answers that said no
 	oks      int   // successes in a row, while on the way up
-	missing  bool  // its last results are timeouts that nothing has ended yet
+	missing  int   // timeouts in a row that nothing has ended yet; none while it is down
 	heard    bool  // a result came since the start
 	last     Outcome
 	since    time.Time // when state became what it is
@@ -37,57 +37,33 @@ const maxFall = 15
 // falseDown is how likely a run of lost checks may be taken for a death.
 const falseDown = 1e-4
 
-// path holds the last results on the way to one site, over all targets there, in
-// the order in which they came. A timeout counts only once a success of the same
-// target has ended its run: loss is what comes back, death does not.
+// path holds the last results on the way to one site, over all targets there. Timeouts
+// enter it when a success of the same target ends their run, unless the target was found
+// down meanwhile: loss is what comes back, death is not.
 type path struct {
 	ring [50]crossing
 	next int
 }
 
 // crossing is one result on a path.
-type crossing struct {
-	target int
-	kind   crossed
-}
-
-type crossed uint8
+type crossing uint8
 
 const (
-	noCrossing crossed = iota
+	noCrossing crossing = iota
 	arrived
-	missing // a timeout that nothing has ended yet
-	lost    // a timeout that a success has ended
+	lost
 )
 
-func (p *path) add(target int, kind crossed) {
-	p.ring[p.next] = crossing{target, kind}
+func (p *path) add(c crossing) {
+	p.ring[p.next] = c
 	p.next = (p.next + 1) % len(p.ring)
-}
-
-// settle makes what a target is still missing lost, or nothing.
-func (p *path) settle(target int, kind crossed) {
-	for i := range p.ring {
-		if p.ring[i] == (crossing{target, missing}) {
-			p.ring[i].kind = kind
-		}
-	}
-}
-
-// forget leaves out what is still missing of every target.
-func (p *path) forget() {
-	for i := range p.ring {
-		if p.ring[i].kind == missing {
-			p.ring[i].kind = noCrossing
-		}
-	}
 }
 
 // loss is the worse of the last 10 and the last 50 results.
 func (p *path) loss() float64 {
 	n, near, all := 0, 0, 0
 	for i := range p.ring {
-		switch p.ring[(p.next-1-i+len(p.ring))%len(p.ring)].kind {
+		switch p.ring[(p.next-1-i+len(p.ring))%len(p.ring)] {
 		case lost:
 			n++
 			all++
@@ -113,30 +89,20 @@ func (p *path) fall() int {
 	return min(maxFall, int(math.Ceil(math.Log(falseDown)/math.Log(loss)-1e-9)))
 }
 
-// note records one result of a target on its path.
-func (p *path) note(target int, o Outcome, run bool) {
-	switch o {
-	case Timeout:
-		p.add(target, missing)
-	case Refused: // the path works, and what was missing may have been the target
-		if run {
-			p.settle(target, noCrossing)
-		}
-	case Success:
-		if run {
-			p.settle(target, lost)
-		}
-		p.add(target, arrived)
+// note records a success on the path, after as many timeouts of the same target.
+func (p *path) note(missing int) {
+	for range min(missing, len(p.ring)) {
+		p.add(lost)
 	}
+	p.add(arrived)
 }
 
 // take counts one result in. blind forbids to find a target down: where nothing
 // that this node probes succeeds, the fault may be its own.
 func (t *target) take(o Observation, cfg Target, fall int, blind bool) {
 	t.seen, t.latency, t.reason = o.At, o.Latency, o.Reason
-	t.missing = o.Outcome == Timeout
 	if o.Outcome == Success {
-		t.fails, t.refusals = 0, 0
+		t.fails, t.refusals, t.missing = 0, 0, 0
 		if t.state == Up {
 			return
 		}
@@ -155,14 +121,17 @@ func (t *target) take(o Observation, cfg Target, fall int, blind bool) {
 		return
 	}
 	t.fails++
-	if o.Outcome == Refused {
+	if o.Outcome == Refused { // the path works, and what was missing may have been the target
 		t.refusals++
+		t.missing = 0
+	} else {
+		t.missing++
 	}
 	need := max(cfg.Fall, 1)
 	first := t.state == Unknown && t.start == byFirst
 	if !blind && (first || t.refusals >= need || t.fails >= max(need, fall)) {
 		t.set(Down, byFirst, o.At)
-		t.fails, t.refusals = 0, 0
+		t.fails, t.refusals, t.missing = 0, 0, 0
 	}
 }
 
@@ -181,7 +150,7 @@ func (t *target) forget(at time.Time) {
 	case t.state == Down:
 		t.set(Unknown, byRise, at)
 	}
-	t.fails, t.refusals, t.oks = 0, 0, 0
+	t.fails, t.refusals, t.oks, t.missing = 0, 0, 0, 0
 }
 
 // changing says that counting is under way that may change the state.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -45,40 +46,38 @@ func TestTarget(t *testing.T) {
 }
 
 func TestPathLoss(t *testing.T) {
-	play := func(p *path, target int, results string) {
-		run := false
+	cfg := Target{Fall: 3, Rise: 2}
+	// play lets a target see results, as observeOne does.
+	play := func(p *path, tg *target, results string) {
 		for _, c := range results {
-			switch c {
-			case '.':
-				p.note(target, Success, run)
-				run = false
-			case 'x':
-				p.note(target, Timeout, run)
-				run = true
-			case 'r':
-				p.note(target, Refused, run)
-				run = false
+			o := Observation{At: epochStart, Outcome: map[rune]Outcome{'.': Success, 'x': Timeout, 'r': Refused}[c]}
+			if o.Outcome == Success {
+				p.note(tg.missing)
 			}
+			tg.take(o, cfg, p.fall(), false)
 		}
 	}
+	many := func(n int, s string) string { return strings.Repeat(s, n) }
 	for _, tt := range []struct {
 		name    string
 		results string
 		loss    float64
 		fall    int
 	}{
-		{"clean", ".........." + "..........", 0, 0},
-		{"death is not loss", "..........xxxxxxxxxx", 0, 0},
-		{"what comes back is", "..........xx.", 0.2, 6},
-		{"ended by a refusal it is not", "..........xxr.", 0, 0},
-		{"the worse of 10 and 50", "xxxxx...............", 0.25, 7},
-		{"few results count as ten", "x.", 0.1, 4},
-		{"half", "x.x.x.x.x.x.x.x.", 0.5, 14},
-		{"all", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.", 0.98, 15},
+		{"clean", many(20, "."), 0, 0},
+		{"death is not loss", many(10, ".") + many(10, "x"), 0, 0},
+		{"what comes back is", many(10, ".") + "xx.", 0.2, 6},
+		{"ended by a refusal it is not", many(10, ".") + "xxr.", 0, 0},
+		{"nor where the target was found down", many(10, ".") + many(60, "x") + many(4, "."), 0, 0},
+		{"but what follows is", many(10, ".") + many(60, "x") + "..xx.", 0.2, 6},
+		{"the worse of 10 and 50", ".x.x.x.x" + many(20, "."), 4.0 / 28, 5},
+		{"few results count as ten", ".x.", 0.1, 4},
+		{"half", ".x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.x.", 0.5, 14},
+		{"most", ".x.x.xx.xx.xx.xxx.xxx.xxxx.xxxx.xxxxx.xxxxx.xxxxxx.", 0.8, 15},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var p path
-			play(&p, 0, tt.results)
+			play(&p, new(target), tt.results)
 			if got := p.loss(); got < tt.loss-0.001 || got > tt.loss+0.001 {
 				t.Errorf("loss %.3f, want %.3f", got, tt.loss)
 			}
@@ -89,11 +88,27 @@ func TestPathLoss(t *testing.T) {
 	}
 	t.Run("of all targets of the path", func(t *testing.T) {
 		var p path
-		play(&p, 1, "xxx") // dead
-		play(&p, 2, "....")
-		play(&p, 3, "x.x.")
-		if got := p.loss(); got != 0.25 && got != 0.2 {
+		play(&p, new(target), ".xxx") // dead
+		play(&p, new(target), "....")
+		play(&p, new(target), ".x.x.")
+		if got := p.loss(); got != 0.2 {
 			t.Errorf("loss %.3f", got)
+		}
+	})
+	t.Run("however many there are", func(t *testing.T) {
+		var p path
+		targets := make([]target, 500)
+		for _, c := range "..x..x..x." {
+			for i := range targets {
+				o := "."
+				if i%4 == 0 {
+					o = string(c)
+				}
+				play(&p, &targets[i], o)
+			}
+		}
+		if p.fall() < 5 {
+			t.Errorf("fall %d, loss %.2f", p.fall(), p.loss())
 		}
 	})
 }
