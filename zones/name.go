@@ -16,13 +16,13 @@ func NameToWire(name string) ([]byte, error) {
 	if name == "" || strings.ContainsAny(name, " \t\n") {
 		return nil, fmt.Errorf("%q is not a domain name", name)
 	}
-	buf := make([]byte, maxName+1)
-	n, err := dns.PackDomainName(dns.Fqdn(name), buf, 0, nil, false)
+	var buf [maxName + 1]byte
+	n, err := dns.PackDomainName(dns.Fqdn(name), buf[:], 0, nil, false)
 	if err != nil || n > maxName {
 		return nil, fmt.Errorf("%q is not a domain name", name)
 	}
 	lower(buf[:n])
-	return buf[:n:n], nil
+	return append([]byte(nil), buf[:n]...), nil // kept with each zone: no longer than it is
 }
 
 // NameText turns a name in wire form into presentation form, with the final dot.
