@@ -240,10 +240,16 @@ func (s *State) failedRequirements(site int) string {
 
 // overrideAlarms warns of an expiry that is near, and of one that was not followed.
 func (t *turn) overrideAlarms(v *override) []alarm {
+	clear := clearCommand(v.Kind, v.Key)
+	if v.stray != "" {
+		return []alarm{{
+			"override-stray/" + v.Key,
+			fmt.Sprintf("the override %s of %s reaches nothing: %s; it is kept, and would apply again", v.Key, v.Author, v.stray), clear,
+		}}
+	}
 	if v.Expires.IsZero() || v.suspended != "" || t.now.Before(v.warnAt()) {
 		return nil
 	}
-	clear := clearCommand(v.Kind, v.Key)
 	if t.now.Before(v.Expires) {
 		return []alarm{{
 			"override-expires/" + v.Key,

@@ -61,6 +61,9 @@ func (s *State) resolve(svc int, b bound, c chain, views []view) decision {
 	case anyView(views, func(v *view) bool { return v.inside }):
 		d.set = in.first(views, func(v *view) bool { return v.inside })
 		d.fallback = "every endpoint is drained or lost: the first is answered all the same"
+	case anyView(views, func(v *view) bool { return v.inSet }):
+		d.set = filter(views, func(v *view) bool { return v.inSet })
+		d.fallback = "the configuration has no endpoint there any more: the last set is answered as it was"
 	default:
 		d.fail, d.rule = true, "no endpoint"
 	}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -9,8 +10,12 @@ import (
 // merge takes one entry in, if it stays beside the one with its key, and says so.
 func (t *turn) merge(e Entry) bool {
 	key := e.EntryKey()
-	if old, ok := t.entries[key]; ok && !stays(e, old) {
+	old, ok := t.entries[key]
+	if ok && !stays(e, old) {
 		return false
+	}
+	if ok && e.Kind == KindOverride {
+		t.drop(EntryKey{KindFall, old.Stamp.String()}) // of what is replaced
 	}
 	t.entries[key] = e
 	return true
@@ -75,6 +80,26 @@ func (t *turn) write(kind Kind, key string, value any, deleted bool) Entry {
 	t.entries[e.EntryKey()] = e
 	t.fx.Store = append(t.fx.Store, e)
 	return e
+}
+
+// dropFalls forgets the falls of overrides that there are no more.
+func (t *turn) dropFalls() {
+	there := map[string]bool{}
+	for key, e := range t.entries {
+		if key.Kind == KindOverride {
+			there[e.Stamp.String()] = true
+		}
+	}
+	var over []string
+	for key := range t.entries {
+		if key.Kind == KindFall && !there[key.Key] {
+			over = append(over, key.Key)
+		}
+	}
+	slices.Sort(over)
+	for _, key := range over {
+		t.drop(EntryKey{KindFall, key})
+	}
 }
 
 func (t *turn) drop(key EntryKey) {

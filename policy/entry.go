@@ -43,7 +43,8 @@ type Entry struct {
 	// Ends is the stamp of the order that a tombstone ends, so that every node finds the
 	// same orders in force at any moment.
 	Ends Stamp `json:"ends,omitzero"`
-	// BreakGlass names the rules that the order was let past.
+	// BreakGlass names the rules that the order was let past; a tombstone's also those that
+	// what it ends was let past.
 	BreakGlass []string `json:"break_glass,omitempty"`
 	Value      []byte   `json:"value,omitempty"`
 }

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -42,7 +44,8 @@ func (t *turn) evaluate(svc int) {
 		a, full := t.answer(svc, n, nd, mainChoices)
 		t.setAnswer(sv, n, a, full)
 	}
-	for stamp, c := range sv.inside {
+	for _, stamp := range slices.SortedFunc(maps.Keys(sv.inside), Stamp.Compare) {
+		c := sv.inside[stamp]
 		if _, ok := chains[stamp]; !ok && !t.orders.holdsOverride(stamp) {
 			t.drop(EntryKey{KindMove, moveKey(c.move)})
 		} else if !ok {

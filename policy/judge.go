@@ -31,15 +31,21 @@ func (s *State) Judge(o Order, now time.Time) (Preview, error) {
 	Step(after, Ordered{dry}, now)
 	p := Preview{Names: base.compare(after, base.scopeOf(e))}
 	p.Warnings = base.warnings(e, after)
+	var passed []string
 	for _, broken := range base.violations(e, after) {
 		if !slices.Contains(o.BreakGlass, broken.Rule) {
 			return p, broken
 		}
-		e.BreakGlass = append(e.BreakGlass, broken.Rule)
+		passed = append(passed, broken.Rule)
 	}
 	for _, rule := range o.BreakGlass {
-		if !slices.Contains(e.BreakGlass, rule) {
+		if !slices.Contains(passed, rule) {
 			p.Warnings = append(p.Warnings, "rule "+rule+" does not stand in the way: --break-glass was not needed")
+		}
+	}
+	for _, rule := range passed {
+		if !slices.Contains(e.BreakGlass, rule) {
+			e.BreakGlass = append(e.BreakGlass, rule)
 		}
 	}
 	p.Entries = []Entry{e}
@@ -103,7 +109,7 @@ func (s *State) ending(e *Entry) error {
 		}
 		return fmt.Errorf("no %s of %s: there is %s", e.Kind, e.Key, strings.Join(keys, ", "))
 	}
-	e.Ends, e.Value = old.Stamp, old.Value
+	e.Ends, e.Value, e.BreakGlass = old.Stamp, old.Value, slices.Clone(old.BreakGlass)
 	return nil
 }
 
@@ -124,6 +130,13 @@ func (s *State) inForce(kind Kind) []Entry {
 
 func (s *State) overrideEntry(o Order, e *Entry) error {
 	key, svc, err := s.overrideKey(o.Key)
+	if o.Clear && err != nil { // also of what is not configured any more
+		for _, v := range s.orders.overrides {
+			if v.stray != "" && (v.Key == o.Key || v.Key == "name/"+canonical(strings.TrimPrefix(o.Key, "name/"))) {
+				key, err = v.Key, nil
+			}
+		}
+	}
 	if err != nil {
 		return err
 	}

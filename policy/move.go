@@ -61,7 +61,8 @@ func moveSubject(in *serviceInfo, b bound) string {
 
 // differs says whether a choice asks for a new move. What marks forget by time alone does not.
 func (t *turn) differs(in *serviceInfo, c chain, ch choice, marks []Mark) bool {
-	if ch.noneUp != c.move.NoneUp || !slices.Equal(in.known(c.move.Set), in.ids(ch.set)) {
+	// A member that left the configuration is moved away from, so that it is none when it comes back.
+	if set := in.known(c.move.Set); ch.noneUp != c.move.NoneUp || len(set) != len(c.move.Set) || !slices.Equal(set, in.ids(ch.set)) {
 		return true
 	}
 	for _, m := range marks {
@@ -172,6 +173,13 @@ func (t *turn) cause(in *serviceInfo, c chain, views []view, ch choice, marks []
 		parts = append(parts, "first decision")
 	case !anyInSet(views):
 		parts = append(parts, "the endpoints left the configuration")
+	}
+	if c.move != nil && anyInSet(views) {
+		for _, id := range c.move.Set {
+			if _, ok := in.epOf[id]; !ok {
+				parts = append(parts, string(id)+" left the configuration")
+			}
+		}
 	}
 	if ch.noneUp {
 		parts = append(parts, "none is up")

@@ -11,7 +11,7 @@ import (
 // orders is what the entries of people say at one moment. It is made anew
 // when one comes or one's time is over, and never changed.
 type orders struct {
-	overrides []*override // in force or suspended; by stamp
+	overrides []*override // in force, suspended or stray; by stamp
 	byName    map[string]*override
 	bySvc     map[ServiceID]*override
 	all       *override
@@ -45,7 +45,13 @@ type override struct {
 	svc  int // of a name or service scope; -1: every service
 	name int // of a name scope; -1: every name
 	site int // -1: a pin
+	// stray is why it reaches nothing that is configured; "": it does. It is kept, and
+	// applies again if what it names comes back.
+	stray string
 }
+
+// followed says whether an override decides answers.
+func (v *override) followed() bool { return v.suspended == "" && v.stray == "" }
 
 type epoch struct {
 	stamp Stamp
@@ -109,7 +115,7 @@ func (s *State) readOrders() *orders {
 	slices.SortFunc(o.drains, func(a, b *order) int { return byStamp(a.Entry, b.Entry) })
 	s.suspend(o)
 	for _, v := range o.overrides {
-		if v.suspended == "" {
+		if v.followed() {
 			o.place(s.ix, v)
 		}
 	}
@@ -178,24 +184,29 @@ func (s *State) readOverride(o *orders, e Entry) {
 		return
 	}
 	v, ok := decode[Override](e)
-	if !ok {
+	if !ok || !v.answers() {
 		return
 	}
 	ov := &override{order: order{Entry: e}, Override: v, svc: -1, name: -1, site: -1}
 	if !s.scope(ov) {
-		return
-	}
-	if v.Site != "" {
-		site, ok := s.ix.siteOf[v.Site]
-		if !ok {
-			return
+		ov.stray = strings.Replace(e.Key, "/", " ", 1) + " is not configured"
+	} else if v.Site != "" {
+		if ov.site, ok = s.ix.siteOf[v.Site]; !ok {
+			ov.site, ov.stray = -1, "site "+string(v.Site)+" is not configured"
 		}
-		ov.site = site
 	}
 	o.overrides = append(o.overrides, ov)
 	if !e.Expires.IsZero() {
 		o.wakeAt(s.now, e.warnAt(), e.Expires)
 	}
+}
+
+// answers says whether an override names a site, or nothing but addresses.
+func (v Override) answers() bool {
+	if v.Site != "" {
+		return len(v.Addresses) == 0
+	}
+	return len(v.Addresses) > 0 && !slices.ContainsFunc(v.Addresses, func(a netip.Addr) bool { return !a.IsValid() })
 }
 
 // scope resolves an override's key; false: it is about nothing that is configured.
@@ -235,7 +246,7 @@ func (o *orders) turnOff(key string) {
 	case "endpoint":
 		o.endpOff[rest] = true
 	case "vip":
-		if p, err := netip.ParsePrefix(rest); err == nil {
+		if p, err := netip.ParsePrefix(rest); err == nil && p.IsSingleIP() {
 			o.vipOff[p.Addr()] = true
 		}
 	}

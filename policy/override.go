@@ -6,15 +6,19 @@ import (
 )
 
 // fallExpired writes the fall of overrides whose time is over and whose going moves
-// traffic only to what is healthy. It says whether there was one.
+// traffic only to what is healthy, or nothing. It says whether there was one.
 func (t *turn) fallExpired() bool {
 	fell := false
 	for _, v := range t.orders.overrides {
-		if !v.over(t.now) || v.suspended != "" || t.holdsUp(v) != "" {
+		if !v.over(t.now) || v.followed() && t.holdsUp(v) != "" {
 			continue
 		}
+		why := "what it falls back to is healthy"
+		if !v.followed() {
+			why = "it was not followed"
+		}
 		t.write(KindFall, v.Stamp.String(), nil, false)
-		t.change("override "+v.Key, "expired", "fallen", "what it falls back to is healthy")
+		t.change("override "+v.Key, "expired", "fallen", why)
 		t.ordersMoved, fell = true, true
 		if v.svc >= 0 {
 			t.touch(v.svc)

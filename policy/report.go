@@ -230,7 +230,10 @@ func (s *State) overrideStatus(v *override, now time.Time) OverrideStatus {
 		Key: v.Key, Override: v.Override, Stamp: v.Stamp, Author: v.Author, Reason: v.Reason, Given: v.Stamp.Time(),
 		Expires: v.Expires, Expired: v.over(now), Suspended: v.suspended != "", Names: []string{},
 	}
-	if st.Suspended {
+	if v.stray != "" {
+		st.Misses = []string{"reaches nothing: " + v.stray}
+	}
+	if !v.followed() {
 		return st
 	}
 	for svc := range s.ix.services {

@@ -88,7 +88,7 @@ func (s *State) meets(e Entry) []*Refusal {
 		return nil
 	}
 	for _, v := range s.orders.overrides {
-		if v.suspended == "" && v.Override.Site == SiteID(site) {
+		if v.followed() && v.Override.Site == SiteID(site) {
 			return []*Refusal{{
 				Rule: ruleDrainedSite, Break: true,
 				Text: fmt.Sprintf("override %s of %s sends traffic to site %s; end that with %s, or pass it with --break-glass %s",

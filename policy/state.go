@@ -68,6 +68,7 @@ func Start(cfg *Config, stored Stored, now time.Time) (*State, Effects) {
 		s.see(e.Stamp, now)
 		t.merge(e)
 	}
+	t.dropFalls()
 	s.startHealth(stored, now)
 	s.startAlarms()
 	s.startChains()

@@ -20,6 +20,7 @@ type span struct {
 	expiry time.Time
 	glass  []string
 	live   *order // nil: ended
+	held   bool   // suspended, or was until it ended
 }
 
 func (a span) at(b Stamp) bool {
@@ -41,17 +42,15 @@ func (s *State) suspend(o *orders) {
 	for i := range spans {
 		later := &spans[i]
 		for _, earlier := range spans[:i] {
-			if later.live != nil && earlier.accepted() && earlier.at(later.from) {
+			if !later.held && !earlier.held && earlier.at(later.from) {
 				s.suspendPair(o, earlier, later)
 			}
 		}
-		if later.live != nil && later.live.suspended == "" && later.kind != KindOverride {
+		if !later.held && later.kind != KindOverride {
 			s.suspendEmptying(o, spans[:i], later)
 		}
 	}
 }
-
-func (a span) accepted() bool { return a.live == nil || a.live.suspended == "" }
 
 // spans lists overrides onto sites, drains and lost sites, in force or ended, by stamp.
 func (s *State) spans(o *orders) []span {
@@ -84,7 +83,7 @@ func (s *State) spans(o *orders) []span {
 // endedSpan is the span of an order that is not in force any more: ended by a
 // tombstone, by its expiry, or fallen.
 func (s *State) endedSpan(e Entry) (span, bool) {
-	a := span{kind: e.Kind, key: e.Key, from: e.Stamp, expiry: e.Expires}
+	a := span{kind: e.Kind, key: e.Key, from: e.Stamp, expiry: e.Expires, glass: e.BreakGlass}
 	switch fall, fallen := s.entries[EntryKey{KindFall, e.Stamp.String()}]; {
 	case e.Deleted && e.Ends != Stamp{}:
 		a.from, a.until, a.expiry = e.Ends, e.Stamp, time.Time{}
@@ -147,7 +146,7 @@ func (s *State) suspendEmptying(o *orders, before []span, later *span) {
 	}
 	var off []span
 	for _, b := range before {
-		if b.kind != KindOverride && b.accepted() && b.at(later.from) {
+		if b.kind != KindOverride && !b.held && b.at(later.from) {
 			off = append(off, b)
 		}
 	}
@@ -202,6 +201,10 @@ func (a span) covers(in *serviceInfo, ep *endpointInfo, site SiteID) bool {
 }
 
 func (o *orders) hold(a *span, why string) {
+	a.held = true
+	if a.live == nil {
+		return
+	}
 	a.live.suspended = why
 	a.live.way = clearCommand(a.kind, a.key)
 	o.suspended = append(o.suspended, a.live)
