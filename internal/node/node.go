@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -182,6 +183,7 @@ func (n *Node) Opened() <-chan struct{} { return n.ready }
 func (n *Node) open() {
 	n.change(func(s *situation) { s.ready = true })
 	n.disk.Serving(true)
+	debug.FreeOSMemory() // reading zones and configuration took more than keeping them does
 	close(n.ready)
 	s := n.situation()
 	n.log.Info("ready", "node", s.running.settings.Node.Name, "dns", n.Addrs(), "socket", s.running.settings.API.Socket, "revision", s.revision.Number)
