@@ -15,6 +15,10 @@ const (
 
 var builtinRules = []string{ruleLastEndpoint, ruleDrainedSite, ruleLostSite}
 
+// BuiltinRules lists the names of the rules that need no configuration, which those
+// under safety can't have.
+func BuiltinRules() []string { return slices.Clone(builtinRules) }
+
 // knownRule refuses to break a rule that there is not.
 func (s *State) knownRule(name string) error {
 	known := slices.Clone(builtinRules)

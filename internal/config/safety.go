@@ -6,15 +6,12 @@ import (
 	"github.com/scloudstack/pharos/policy"
 )
 
-// builtInRules are the rules that policy has of its own; --break-glass names them.
-var builtInRules = []string{"last-endpoint", "drained-site", "lost-site"}
-
 // safety reads the rules that orders are judged by.
 func (r *reading) safety(n *node) {
 	r.named(n, "rule", func(name string, v *node) {
 		rule := policy.Rule{Name: name}
-		if slices.Contains(builtInRules, name) {
-			r.errorf(v, "is the name of a rule that is built in")
+		if slices.Contains(policy.BuiltinRules(), name) {
+			r.errorf(v, "is the name of a rule that is built in: choose another")
 		}
 		r.object(v, "safety.NAME",
 			optional("assert", func(v *node) { r.assertion(&rule, v) }),
