@@ -121,20 +121,23 @@ func (in *serviceInfo) current(views []view) int {
 
 // percent is how much of its full weight an endpoint has.
 func (s *State) percent(in *serviceInfo, m Mark) int {
-	switch over := in.Return.Over; {
+	over := in.Return.Over
+	switch {
 	case !m.Ramp:
 		return 100
 	case m.Percent > 0:
-		return m.Percent
+		return min(m.Percent, 100)
 	case over <= 0:
 		return 100
-	default:
-		n := int(max(s.now.Sub(m.Back), 0) * rampSteps / over)
-		if n == 0 {
-			return 100 / rampSteps / 2
-		}
-		return min(n*100/rampSteps, 100)
 	}
+	run := max(s.now.Sub(m.Back), 0)
+	if run >= over { // also where a clock jumped by years
+		return 100
+	}
+	if n := int(run * rampSteps / over); n > 0 {
+		return n * 100 / rampSteps
+	}
+	return 100 / rampSteps / 2
 }
 
 // nextStep is when a ramp rises next; zero when it is over or stopped.
