@@ -190,6 +190,13 @@ func (s *State) blindAlarm() time.Time {
 	return s.suspect.Add(blindFor)
 }
 
+// blindIsDue says that the node suspects itself for long enough and no alarm tells of it.
+func (s *State) blindIsDue() bool {
+	at := s.blindAlarm()
+	_, told := s.raised["blind/"+string(s.ix.cfg.Self)]
+	return !at.IsZero() && !at.After(s.now) && !told
+}
+
 // alarmGlobals brings up to date the alarms that are of no single service.
 func (t *turn) alarmGlobals() {
 	var now []alarm

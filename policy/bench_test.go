@@ -42,6 +42,43 @@ func upState(cfg *Config) (*State, time.Time) {
 	return s, now
 }
 
+// besideExpired is upState with an override onto all services that expired and stays, since the last of
+// them has nothing to fall back to.
+func besideExpired(tb testing.TB, cfg *Config) (*State, time.Time) {
+	tb.Helper()
+	s, now := upState(cfg)
+	p, err := s.Judge(Order{
+		Kind: KindOverride, Key: "all", Override: &Override{Site: "city-b"}, Author: "ann", Reason: "bench", For: time.Second,
+	}, now)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	Step(s, Ordered(p.Entries), now)
+	var down Observed
+	for _, ep := range cfg.Services[len(cfg.Services)-1].Endpoints {
+		down = append(down, Observation{Target: ep.At[0].Targets[0], Outcome: Refused})
+	}
+	for range 3 {
+		Step(s, down, now)
+	}
+	now = now.Add(time.Minute)
+	Step(s, Tick{}, now)
+	if !s.someExpired() {
+		tb.Fatal("the override fell")
+	}
+	return s, now
+}
+
+// A result that changes nothing must not cost more because of what expired and stays.
+func TestCostBesideExpired(t *testing.T) {
+	cfg := bigConfig(50)
+	s, now := besideExpired(t, cfg)
+	target := cfg.Services[0].Endpoints[0].At[0].Targets[0]
+	if n := testing.AllocsPerRun(100, func() { Step(s, Observed{{Target: target, At: now}}, now) }); n > 5 {
+		t.Errorf("%v allocations a success", n)
+	}
+}
+
 // BenchmarkStep is the cost of one event on 10,000 targets and 1,000 services.
 func BenchmarkStep(b *testing.B) {
 	cfg := bigConfig(1000)
@@ -87,6 +124,14 @@ func BenchmarkStep(b *testing.B) {
 		for b.Loop() {
 			now = now.Add(time.Second)
 			Step(s, all, now)
+		}
+	})
+	b.Run("success-beside-an-expired-override", func(b *testing.B) {
+		s, now := besideExpired(b, cfg)
+		b.ReportAllocs()
+		for b.Loop() {
+			now = now.Add(time.Millisecond)
+			Step(s, Observed{{Target: target, At: now}}, now)
 		}
 	})
 	b.Run("override-judged", func(b *testing.B) {

@@ -179,12 +179,12 @@ func (t *turn) finish(force bool) Effects {
 	if t.ordersMoved {
 		t.readAgain()
 	}
-	t.evaluateTouched()
-	for t.fallExpired() {
+	decided := t.evaluateTouched()
+	for (decided || t.ordersMoved) && t.fallExpired() {
 		t.readAgain()
 		t.evaluateTouched()
 	}
-	if t.ordersMoved || t.sitesTouched || force || !t.suspect.IsZero() || t.someExpired() {
+	if t.ordersMoved || t.sitesTouched || force || t.blindIsDue() || decided && t.someExpired() {
 		t.alarmGlobals()
 	}
 	if force {
@@ -205,10 +205,11 @@ func (t *turn) readAgain() {
 	}
 }
 
-// evaluateTouched decides the touched services, in the order of the configuration.
-func (t *turn) evaluateTouched() {
+// evaluateTouched decides the touched services, in the order of the configuration,
+// and says whether there were any.
+func (t *turn) evaluateTouched() bool {
 	if len(t.list) == 0 {
-		return
+		return false
 	}
 	slices.Sort(t.list)
 	for _, i := range t.list {
@@ -219,6 +220,7 @@ func (t *turn) evaluateTouched() {
 	for _, at := range t.due {
 		t.soonest = sooner(t.soonest, at)
 	}
+	return true
 }
 
 // wake is when time alone may change something next.
