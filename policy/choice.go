@@ -16,6 +16,7 @@ type view struct {
 	eligible bool      // inside, and neither drained nor lost
 	off      string    // why it is inside and not eligible
 	inSet    bool      // of the newest move
+	place    int       // of the endpoint
 	readmission
 }
 
@@ -55,6 +56,7 @@ func (s *State) look(svc int, b bound, c chain) []view {
 		}
 	}
 	for e := range in.eps {
+		views[e].place = in.eps[e].place
 		s.lookAt(in, &in.eps[e], b, &views[e])
 	}
 	for e := range views {
@@ -139,14 +141,22 @@ func (s *State) choose(svc int, c chain, views []view) choice {
 		}
 	}
 	least := max(in.MinHealthy, 1)
+	// What is held back is not waited for where a place has nothing left in service; where
+	// it still has, and too little, it waits: else one that flaps would never be held.
+	stands := in.standing(views)
+	upElsewhere := func(v *view) bool { return up(v) && (keptOrReady(v) || !stands[v.place]) }
+	keptInPlace := keptOrReady
+	if at := in.current(views); in.Steer == Failover && at < len(in.places) && !wasNone {
+		keptInPlace = func(v *view) bool { return keptOrReady(v) && v.place == at } // no place is better
+	}
 	for i, pass := range []struct {
 		ok    func(*view) bool
 		least int
 		why   string
 	}{
 		{keptOrReady, least, ""},
-		{up, least, ""},
-		{keptOrReady, 1, "no site has min_healthy of its endpoints up"},
+		{upElsewhere, least, ""},
+		{keptInPlace, 1, "no site has min_healthy of its endpoints up"},
 		{up, 1, "no site has min_healthy of its endpoints up"},
 		{unknown, 1, "none is up, and what is not known to be down is tried"},
 	} {
@@ -169,6 +179,17 @@ func (s *State) choose(svc int, c chain, views []view) choice {
 		ch.set, _ = in.pick(views, eligible, 1)
 	}
 	return ch
+}
+
+// standing says of each place whether something in the set still stands there.
+func (in *serviceInfo) standing(views []view) []bool {
+	list := make([]bool, len(in.places))
+	for e := range views {
+		if v := &views[e]; v.inSet && v.eligible && v.health != Down {
+			list[v.place] = true
+		}
+	}
+	return list
 }
 
 // pick takes the endpoints that are ok from places that have enough of them: for

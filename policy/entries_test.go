@@ -20,7 +20,7 @@ func TestOddEntries(t *testing.T) {
 	name := s.names()[0]
 	want := s.answerText(s.rev.Answers[name])
 	kinds := []Kind{
-		KindOverride, KindDrain, KindSiteLost, KindReturn, KindGate, KindAck, KindMove, KindFall, KindAlarm, "of-tomorrow",
+		KindOverride, KindDrain, KindSiteLost, KindActiveMetro, KindReturn, KindGate, KindAck, KindMove, KindFall, KindAlarm, "of-tomorrow",
 	}
 	keys := []string{
 		"", "/", "all", "all/x", "name/", "name/" + name, "service/s0000", "service/", "site/", "endpoint/", "endpoint/s0000/",

@@ -154,7 +154,7 @@ func (s *State) readOrder(o *orders, e Entry) {
 			o.lost[SiteID(e.Key)] = &order{Entry: e}
 		}
 	case KindActiveMetro:
-		if v, ok := decode[ActiveMetro](e); ok && !e.Deleted {
+		if v, ok := decode[ActiveMetro](e); ok && !e.Deleted && v.Metro != "" {
 			o.metros[ServiceID(e.Key)] = epoch{e.Stamp, v.Metro}
 		}
 	case KindReturn:

@@ -442,3 +442,41 @@ func TestProperties(t *testing.T) {
 }
 
 func digestBytes(a, b [32]byte) []byte { return append(a[:], b[:]...) }
+
+// An endpoint that flaps below min_healthy causes few moves, whatever stands beside it.
+func TestFlappingBelowMinHealthy(t *testing.T) {
+	for _, steer := range []Steering{Failover, ActiveActive} {
+		for _, flapping := range [][]int{{2}, {6}, {2, 6}, {2, 4, 6}} {
+			cfg := bigConfig(1)
+			cfg.Services[0].Steer, cfg.Services[0].MinHealthy = steer, 2
+			eps := cfg.Services[0].Endpoints[:8] // the even ones in city-a, the odd ones in city-b
+			cfg.Services[0].Endpoints = eps
+			s, now := upState(cfg)
+			moves := 0
+			for i := range 3600 {
+				now = now.Add(time.Second)
+				var obs Observed
+				for e := range eps {
+					o := Observation{Target: eps[e].At[0].Targets[0], At: now}
+					switch {
+					case slices.Contains(flapping, e):
+						if (i/(20+e))%2 == 1 {
+							o.Outcome = Refused
+						}
+					case e != 0 && e != 1: // one stays in each city
+						o.Outcome = Refused
+					}
+					obs = append(obs, o)
+				}
+				for _, e := range Step(s, obs, now).Store {
+					if e.Kind == KindMove {
+						moves++
+					}
+				}
+			}
+			if moves > 30 {
+				t.Errorf("%s, %v flapping: %d moves in an hour", steer, flapping, moves)
+			}
+		}
+	}
+}
