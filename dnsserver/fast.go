@@ -14,7 +14,8 @@ type responder struct {
 	counters *lane
 	via      transport
 	q        question
-	slow     *slowPath // made when it is first needed
+	slow     *slowPath    // made when it is first needed
+	zone     *zoneAnswers // that the fast path found last
 
 	// The last kind of answer and how many there were: most answers are like
 	// the one before, and one addition counts them all.
@@ -151,6 +152,7 @@ func (r *responder) fast(v *view, buf []byte) (n int, ok bool) {
 	if z.zone == nil {
 		return r.empty(v, buf, dns.RcodeServerFailure), true
 	}
+	r.zone = z
 	rel := nm.len - len(z.apex)
 	if e := z.table.get(nm.hash[0], nm.wire[:rel]); e != nil {
 		f := e.flags()

@@ -134,7 +134,8 @@ type udpThread struct {
 	control [batch][controlSize]byte
 	packets []byte
 	batches uint
-	dirty   int // headers of in that the kernel has written to
+	dirty   int  // headers of in that the kernel has written to
+	warmed  byte // keeps the compiler from leaving warm out
 }
 
 func newUDPThread(s *Server, g *udpGroup, fd, laneNumber int, wildcard bool) *udpThread {
@@ -215,6 +216,9 @@ func (t *udpThread) answer(n int) {
 		start = time.Now()
 	}
 	v := t.server.view.Load()
+	if n >= warmFrom {
+		t.warm(n)
+	}
 	answers := 0
 	for i := range n {
 		in := &t.in[i]
@@ -239,6 +243,39 @@ func (t *udpThread) answer(n int) {
 	if timed {
 		t.r.counters.observe(time.Since(start), n)
 	}
+}
+
+// warmFrom is from how many packets on it pays to warm the cache.
+const warmFrom = 4
+
+// warm brings the entries that a batch will ask for into the processor's
+// cache. One after another each lookup would wait for memory twice; here the
+// waits overlap. It guesses that the zone is that of the answer before.
+func (t *udpThread) warm(n int) {
+	if t.r.zone == nil {
+		return
+	}
+	table := &t.r.zone.table
+	if len(table.slots) == 0 {
+		return
+	}
+	var places [batch]uint64
+	nm := &t.r.q.name
+	for i := range n {
+		if _, ok := nm.parse(t.packets[i*bufSize:(i+1)*bufSize], headerLen, int(t.in[i].len)); ok {
+			places[i] = table.slot(nm.hash[0])
+		}
+	}
+	for i := range n {
+		places[i] = table.slots[places[i]]
+	}
+	sum := byte(0)
+	for i := range n {
+		if place := uint32(places[i]); place != 0 {
+			sum += table.at(place - 1)[0]
+		}
+	}
+	t.warmed = sum
 }
 
 // leaveFrom makes of the control message that came with a packet the one that
