@@ -3,6 +3,7 @@ package zones
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -50,8 +51,17 @@ type Keeper struct {
 	mu      sync.Mutex
 	store   store
 	running map[string]*Zone // by name
+	read    map[string]reading
 	started bool
 	now     func() time.Time
+}
+
+// reading is what the file that was taken last was read from, so that it need
+// not be parsed again as long as it says the same.
+type reading struct {
+	inputs   inputs
+	digest   [32]byte // of the zone that came of it
+	warnings []Problem
 }
 
 // OpenKeeper makes a keeper whose versions are under dir. A folder that can't
@@ -61,7 +71,7 @@ func OpenKeeper(dir string) (*Keeper, error) {
 	if dir == "" {
 		return nil, errors.New("open zone keeper: no folder given")
 	}
-	return &Keeper{store: store{dir: dir}, running: map[string]*Zone{}, now: time.Now}, nil
+	return &Keeper{store: store{dir: dir}, running: map[string]*Zone{}, read: map[string]reading{}, now: time.Now}, nil
 }
 
 // Load reads the files of all configured zones and says for each what to serve.
@@ -98,8 +108,37 @@ func (k *Keeper) Load(specs []Spec, accept map[string]bool) []Loaded {
 		results[i] = l
 	}
 	k.running = running
+	maps.DeleteFunc(k.read, func(name string, _ reading) bool { return running[name] == nil })
 	k.store.save(save, opt)
 	return results
+}
+
+// Serve tells the keeper what is served where that is not what the last Load
+// gave, since its caller did not take it: what comes is judged beside these,
+// and these run on if it is refused.
+func (k *Keeper) Serve(served []*Zone) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.running = make(map[string]*Zone, len(served))
+	for _, z := range served {
+		k.running[z.name] = z
+	}
+}
+
+// parse reads the zone's files, unless they say what they said when that which
+// runs was read from them. Then it gives that.
+func (k *Keeper) parse(spec Spec, opt Options) (*Zone, reading, error) {
+	last, running := k.read[spec.Name], k.running[spec.Name]
+	if running != nil && last.digest == running.digest && last.inputs.unchanged(spec.File, opt) {
+		return running, last, nil
+	}
+	now := reading{inputs: inputs{file: spec.File}}
+	z, warnings, err := parseFile(spec.Name, spec.File, &now.inputs, opt)
+	now.warnings = slices.Clip(warnings)
+	if z != nil {
+		now.digest = z.digest
+	}
+	return z, now, err
 }
 
 // LoadOne reads the file of one zone again, as Load does; the others stay as
@@ -139,8 +178,8 @@ func (l *Loaded) warn(what string, err error) {
 // load decides about one zone. It gives what to save, where that is needed.
 func (k *Keeper) load(spec Spec, kept []Version, accept bool, opt Options) (Loaded, *saving) {
 	l := Loaded{Spec: spec}
-	z, warnings, err := ParseFile(spec.Name, spec.File, opt)
-	l.Warnings = warnings
+	z, now, err := k.parse(spec, opt)
+	l.Warnings = now.warnings
 	before := k.before(spec, kept)
 	if err == nil {
 		err = judge(z, before, accept)
@@ -150,6 +189,7 @@ func (k *Keeper) load(spec Spec, kept []Version, accept bool, opt Options) (Load
 		k.fallBack(&l, kept, opt)
 		return l, nil
 	}
+	k.read[spec.Name] = now
 	l.Source = File
 	l.Zone = z
 	if before.zone != nil && before.zone.digest == z.digest {

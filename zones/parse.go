@@ -34,27 +34,48 @@ const (
 // The Problems returned with a Zone are warnings. The error, where it is not
 // nil, is of type Problems: everything that was found wrong.
 func ParseFile(origin, path string, opt Options) (*Zone, []Problem, error) {
-	f, err := os.Open(path)
+	return parseFile(origin, path, nil, opt)
+}
+
+// parseFile does what ParseFile does, and notes in what it reads if that is not nil.
+func parseFile(origin, path string, in *inputs, opt Options) (*Zone, []Problem, error) {
+	f, err := openFile(path)
 	if err != nil {
 		return nil, nil, Problems{{File: path, Text: fileError("the zone's file", err)}}
 	}
 	defer f.Close()
-	return parse(origin, f, path, true, opt)
+	return parse(origin, f, path, true, in, opt)
 }
+
+// openFile opens a zone's own file. A FIFO, which would hold its reader for as
+// long as nobody writes to it, is refused with all else that is no file.
+func openFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(err, errIrregular)
+	}
+	return f, nil
+}
+
+var errIrregular = errors.New("expected a regular file")
 
 // Parse reads a zone from r; filename is for messages. There is no folder, so
 // $INCLUDE is refused.
 func Parse(origin string, r io.Reader, filename string, opt Options) (*Zone, []Problem, error) {
-	return parse(origin, r, filename, false, opt)
+	return parse(origin, r, filename, false, nil, opt)
 }
 
-func parse(origin string, r io.Reader, filename string, includes bool, opt Options) (*Zone, []Problem, error) {
+func parse(origin string, r io.Reader, filename string, includes bool, in *inputs, opt Options) (*Zone, []Problem, error) {
 	apex, err := NameToWire(origin)
 	if err != nil {
 		return nil, nil, Problems{{File: filename, Text: "the zone's name: " + err.Error()}}
 	}
 	p := &parser{
-		includes: includes, dir: filepath.Dir(filename),
+		includes: includes, dir: filepath.Dir(filename), inputs: in,
 		b: newBuilder(apex, newPacer(opt.Yield)), generate: maxGenerated,
 	}
 	return p.run(r, filename)
@@ -73,6 +94,7 @@ type parser struct {
 	includes bool     // $INCLUDE is possible
 	dir      string   // the zone's folder
 	root     *os.Root // the same, once something is included
+	inputs   *inputs  // notes what is read; nil: nothing does
 	b        *builder
 	generate int // how many records $GENERATE may still make
 }
@@ -121,6 +143,11 @@ var buffers = sync.Pool{New: func() any {
 func (p *parser) file(r io.Reader, name, rel, origin string, ttl uint32, depth int) {
 	buf := buffers.Get().(*buffer)
 	defer buffers.Put(buf)
+	if p.inputs != nil {
+		sum := p.inputs.begin(r)
+		r = sum
+		defer func() { p.inputs.end(rel, sum) }()
+	}
 	buf.in.Reset(r)
 	s := &source{
 		p: p, rel: rel, depth: depth, origin: origin,
