@@ -17,6 +17,7 @@ type view struct {
 	off      string    // why it is inside and not eligible
 	inSet    bool      // of the newest move
 	place    int       // of the endpoint
+	failed   int       // returns that did not last
 	readmission
 }
 
@@ -56,7 +57,7 @@ func (s *State) look(svc int, b bound, c chain) []view {
 		}
 	}
 	for e := range in.eps {
-		views[e].place = in.eps[e].place
+		views[e].place, views[e].failed = in.eps[e].place, c.mark(in.eps[e].ID).failed(s.now)
 		s.lookAt(in, &in.eps[e], b, &views[e])
 	}
 	for e := range views {
@@ -129,7 +130,9 @@ func (s *State) choose(svc int, c chain, views []view) choice {
 	stays := func(v *view) bool { return v.eligible && v.health != Down && (v.inSet || fresh) }
 	keptOrReady := func(v *view) bool { return stays(v) || v.eligible && v.health == Up && v.ready }
 	up := func(v *view) bool { return v.eligible && v.health == Up }
-	unknown := func(v *view) bool { return v.eligible && v.health == Unknown }
+	// What came back and failed again within the day is not tried on a single success.
+	downIn := anyView(views, func(v *view) bool { return v.inSet && v.eligible })
+	unknown := func(v *view) bool { return v.eligible && v.health == Unknown && (v.failed == 0 || !downIn) }
 	wasNone := c.move != nil && c.move.NoneUp && !fresh
 	if wasNone {
 		// Unknown is not up: what none-up left behind stays until one is up, or

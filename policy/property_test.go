@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -476,6 +477,38 @@ func TestFlappingBelowMinHealthy(t *testing.T) {
 			}
 			if moves > 30 {
 				t.Errorf("%s, %v flapping: %d moves in an hour", steer, flapping, moves)
+			}
+		}
+	}
+}
+
+// Endpoints that are as good as dead and answer now and then are not passed to and fro, nor
+// does their alarm come and go.
+func TestFlappingNearDeath(t *testing.T) {
+	for _, alive := range []int{20, 50} { // per cent
+		for _, steer := range []Steering{Failover, ActiveActive} {
+			cfg := bigConfig(2)
+			cfg.Services[0].Steer = steer
+			cfg.Services[0].Endpoints = cfg.Services[0].Endpoints[:2]
+			s, now := upState(cfg)
+			r := rand.New(rand.NewPCG(1, 2))
+			writes := map[Kind]int{}
+			for range 3600 {
+				now = now.Add(time.Second)
+				var obs Observed
+				for _, ep := range cfg.Services[0].Endpoints {
+					o := Observation{Target: ep.At[0].Targets[0], At: now}
+					if r.IntN(100) >= alive {
+						o.Outcome = Refused
+					}
+					obs = append(obs, o)
+				}
+				for _, e := range Step(s, obs, now).Store {
+					writes[e.Kind]++
+				}
+			}
+			if writes[KindMove] > 20 || writes[KindAlarm] > 20 {
+				t.Errorf("%s, %d %% alive: %v in an hour", steer, alive, writes)
 			}
 		}
 	}
