@@ -70,6 +70,7 @@ func (l *loader) load(path string) *Settings {
 	s := &Settings{Path: path, names: make(map[string]place), digest: digest(root)}
 	for _, f := range l.files {
 		s.Files = append(s.Files, f.name)
+		s.Texts = append(s.Texts, f.text)
 	}
 	r := &reading{decoder: &l.decoder, opt: l.opt, dir: l.dir, s: s}
 	r.top(root)
@@ -102,10 +103,15 @@ func (l *loader) read(name, shown string) *node {
 		l.errors = append(l.errors, finding{place{file: f}, err.Error()})
 		return nil
 	}
+	f.text = text
 	return l.parse(f, text)
 }
 
 func (l *loader) contents(name string) ([]byte, error) {
+	// A FIFO would hold a node's reload for as long as nobody writes to it.
+	if st, err := fs.Stat(l.fsys, name); err == nil && !st.Mode().IsRegular() && !st.IsDir() {
+		return nil, errors.New("can't be read: expected a regular file")
+	}
 	in, err := l.fsys.Open(name)
 	if err != nil {
 		return nil, reason(err)

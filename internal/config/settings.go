@@ -34,6 +34,7 @@ type Options struct {
 type Settings struct {
 	Path  string   // of the main file, as given to Load
 	Files []string // every file that was read, in order
+	Texts [][]byte // what was read from each
 
 	Node    Node
 	Nodes   []Node // all, in the order of the file; Node is among them

@@ -31,6 +31,7 @@ const (
 type file struct {
 	name  string // for people: as reached from the path given to Load
 	order int    // among the files of one Load
+	text  []byte // as it was read
 }
 
 // parse turns the text of a file into a tree. It returns nil and reports why
@@ -59,7 +60,7 @@ func (d *decoder) parse(f *file, text []byte) *node {
 		var located yaml.Error
 		if errors.As(err, &located) && located.GetToken() != nil {
 			p := located.GetToken().Position
-			return fail(p.Line, max(1, p.Column), "is no YAML: %s", oneLine(located.GetMessage()))
+			return fail(p.Line, max(1, p.Column), "is no YAML: %s", hinted(oneLine(located.GetMessage())))
 		}
 		return fail(0, 0, "is no YAML: %s", oneLine(err.Error()))
 	}
@@ -91,6 +92,19 @@ func parseTokens(tokens token.Tokens) (tree *ast.File, err error) {
 		}
 	}()
 	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+}
+
+// hinted adds to what the parser says what is mostly meant by it.
+func hinted(s string) string {
+	switch {
+	case strings.Contains(s, `'\t'`):
+		return "a tab stands here, and YAML is indented with spaces"
+	case strings.HasSuffix(s, "must be specified"):
+		return s + ` (is a bracket not closed? a text with { } [ ] or , in it has to be in quotes here)`
+	case strings.HasSuffix(s, "value is not allowed in this context"):
+		return s + ` (is the line indented as those around it? a text with ": " in it has to be in quotes)`
+	}
+	return s
 }
 
 func oneLine(s string) string {

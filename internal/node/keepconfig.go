@@ -31,7 +31,7 @@ type kept struct {
 // The time is when it did, or zero.
 func (n *Node) recall(given *config.Settings) (*config.Settings, time.Time) {
 	path := filepath.Join(given.DataDir, keptFile)
-	onDisk, err := takeSnapshot(given.Files)
+	onDisk, err := takeSnapshot(given)
 	if err != nil {
 		n.log.Warn("the configuration is not kept", "error", err)
 		return given, time.Time{}
@@ -59,7 +59,7 @@ func (n *Node) recall(given *config.Settings) (*config.Settings, time.Time) {
 	return given, time.Time{}
 }
 
-// copies are the texts of configurations, in memory. Whoever has the turn owns them.
+// copies are the texts of configurations, in memory. Whoever may load owns them.
 type copies struct {
 	confirmed snapshot
 	refused   string // digest of the one on trial, or that went back
@@ -69,7 +69,7 @@ type copies struct {
 // or a confirmation.
 func (n *Node) keepConfig() error {
 	s := n.situation().running.settings
-	running, err := takeSnapshot(s.Files)
+	running, err := takeSnapshot(s)
 	if err != nil {
 		return err
 	}

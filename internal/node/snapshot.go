@@ -7,12 +7,13 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/scloudstack/pharos/internal/config"
 )
 
 // snapshot is the text of every file of one configuration, by absolute path.
@@ -20,17 +21,16 @@ import (
 // loaded again when its files on the disk say something different.
 type snapshot map[string][]byte
 
-// takeSnapshot reads the files of a configuration.
-func takeSnapshot(files []string) (snapshot, error) {
+// takeSnapshot copies the files of a configuration as they were when it was
+// loaded: those on the disk may say something else by now, which nobody judged.
+func takeSnapshot(settings *config.Settings) (snapshot, error) {
 	s := snapshot{}
-	for _, name := range files {
+	for i, name := range settings.Files {
 		abs, err := filepath.Abs(name)
 		if err != nil {
-			return nil, err
-		}
-		if s[abs], err = os.ReadFile(abs); err != nil {
 			return nil, fmt.Errorf("copy the configuration: %w", err)
 		}
+		s[abs] = settings.Texts[i]
 	}
 	return s, nil
 }
