@@ -52,6 +52,17 @@ func (d *deployment) data(r *policy.Revision) dnsserver.Data {
 	return data
 }
 
+// loadedZones are the zones as their files have them, those that are there.
+func (d *deployment) loadedZones() []*zones.Zone {
+	var all []*zones.Zone
+	for i := range d.zones {
+		if z := d.zones[i].Zone; z != nil {
+			all = append(all, z)
+		}
+	}
+	return all
+}
+
 func (d *deployment) zone(name string) *zoneState {
 	for i := range d.zones {
 		if d.zones[i].Spec.Name == name {

@@ -48,7 +48,8 @@ type Node struct {
 	log     *slog.Logger
 	started time.Time
 	notify  notifier
-	turn    turn
+	loading turn          // of who loads a configuration or zones, which may take long
+	turn    turn          // of who changes what is decided or served
 	ready   chan struct{} // closed when everything is open
 
 	apiTried chan struct{} // closed when the API is open, or was found not to open
@@ -74,7 +75,7 @@ type Node struct {
 func New(settings *config.Settings, opt Options) (*Node, error) {
 	n := &Node{
 		opt: opt, log: opt.Log, started: time.Now(),
-		notify: newNotifier(opt.Log), turn: newTurn(), ready: make(chan struct{}), apiTried: make(chan struct{}),
+		notify: newNotifier(opt.Log), loading: newTurn(), turn: newTurn(), ready: make(chan struct{}), apiTried: make(chan struct{}),
 	}
 	n.trial.init()
 	d, stored, err := openDisk(settings.DataDir, n.log)

@@ -16,8 +16,9 @@ import (
 const orderWait = 5 * time.Second
 
 // Order judges an order and, unless dryRun, has it on the disk and obeyed
-// before it returns. Orders, reloads and zone loads take turns, so that each
-// is judged by what the one before left.
+// before it returns. Orders and deployments take turns, so that each is judged
+// by what the one before left. What is deployed is loaded before its turn: an
+// order never waits for a large zone, or for a file that can't be read.
 func (n *Node) Order(ctx context.Context, o policy.Order, dryRun bool) (api.OrderResult, error) {
 	result := api.OrderResult{DryRun: dryRun, Author: o.Author}
 	if o.Kind == policy.KindAck && n.ackOwn(o, dryRun) {
@@ -153,8 +154,7 @@ func (n *Node) logOrder(o policy.Order, p policy.Preview, r api.OrderResult) {
 		"break_glass", o.BreakGlass, "changes", changed, "revision", r.Revision, "partial", r.Partial)
 }
 
-// turn is held by whoever changes what is decided or served by a person's
-// will. It is a channel, so that waiting for it ends with a context.
+// turn is held by whoever does what only one may do at a time. It is a channel, so that waiting for it ends with a context.
 type turn chan struct{}
 
 func newTurn() turn { return make(turn, 1) }
@@ -164,7 +164,7 @@ func (t turn) take(ctx context.Context) error {
 	case t <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w: another order or reload is under way: %w", api.ErrDegraded, ctx.Err())
+		return fmt.Errorf("%w: another order, reload or zone load is under way: %w", api.ErrDegraded, ctx.Err())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -20,16 +21,19 @@ import (
 // goes back by itself unless Confirm comes in time; a node that is restarted
 // in between starts with the configuration before.
 func (n *Node) Reload(ctx context.Context, r api.ReloadRequest, author string) (api.ReloadResult, error) {
-	if err := n.turn.take(ctx); err != nil {
+	if err := n.loading.take(ctx); err != nil {
 		return api.ReloadResult{}, err
 	}
-	defer n.turn.give()
+	defer n.loading.give()
 	n.notify.reloading()
 	result, err := n.reload(ctx, r)
-	if err != nil {
+	switch {
+	case err != nil:
 		n.log.Error("reload refused, what ran before keeps running", "author", author, "error", err)
-	} else {
-		n.log.Info("configuration loaded", "author", author, "config", result.Config, "revision", result.Revision, "confirm_by", result.ConfirmBy)
+	case result.ConfirmBy.IsZero():
+		n.log.Info("configuration loaded", "author", author, "config", result.Config, "revision", result.Revision)
+	default:
+		n.log.Info("configuration loaded on trial", "author", author, "config", result.Config, "revision", result.Revision, "confirm_by", result.ConfirmBy)
 	}
 	n.notify.ready(fmt.Sprintf("revision %d", n.situation().revision.Number))
 	return result, err
@@ -39,14 +43,13 @@ func (n *Node) reload(ctx context.Context, r api.ReloadRequest) (api.ReloadResul
 	before := n.situation().running
 	result := api.ReloadResult{Config: before.settings.Path}
 	next, err := n.loadNext(before)
-	if err == nil {
-		result.Names, err = n.reconsider(ctx, next.settings.Policy)
-	}
 	var rev *policy.Revision
 	if err == nil {
-		rev, err = n.apply(ctx, next, before)
+		n.prepare(next)
+		rev, result.Names, err = n.replace(ctx, next, before)
 	}
 	if err != nil {
+		n.keeper.Serve(before.loadedZones()) // what it loaded is not served
 		var rejected *api.Rejected
 		if errors.As(err, &rejected) {
 			n.change(func(s *situation) { s.failure = &api.ReloadFailure{At: time.Now(), Problems: rejected.Problems} })
@@ -132,6 +135,21 @@ func (n *Node) reconsider(ctx context.Context, cfg *policy.Config) ([]policy.Pre
 	return ask(ctx, n.loop, func(s *policy.State, now time.Time) []policy.PreviewName { return s.Reconsider(cfg, now) })
 }
 
+// replace takes the turn to apply next, and tells which answers that changed.
+func (n *Node) replace(ctx context.Context, next, before *deployment) (*policy.Revision, []policy.PreviewName, error) {
+	defer debug.FreeOSMemory() // of the zones that were, and of what reading took
+	if err := n.turn.take(ctx); err != nil {
+		return nil, nil, err
+	}
+	defer n.turn.give()
+	names, err := n.reconsider(ctx, next.settings.Policy)
+	if err != nil {
+		return nil, nil, err
+	}
+	rev, err := n.apply(ctx, next, before)
+	return rev, names, err
+}
+
 // apply has every part follow next. What can fail is tried first, and taken
 // back if something after it fails. It is not left half done because the
 // person who asked for it has gone.
@@ -171,18 +189,37 @@ func (n *Node) apply(ctx context.Context, next, before *deployment) (*policy.Rev
 // trial is a configuration that runs until it is confirmed or given up. Its
 // end stands in situation.confirmBy.
 type trial struct {
-	before  *deployment   // what is gone back to; nil: no trial runs. Of whoever has the turn
+	before  *deployment   // what is gone back to; nil: no trial runs. Of whoever may load
 	changed chan struct{} // confirmBy is another
 }
 
 func (t *trial) init() { t.changed = make(chan struct{}, 1) }
 
+// keepZones has a zone ("" means all) that was loaded during the trial stay when
+// it ends: it was asked for by itself, and a serial never goes back unasked.
+func (t *trial) keepZones(now *deployment, name string) {
+	if t.before == nil {
+		return
+	}
+	back := *t.before
+	back.zones = slices.Clone(back.zones)
+	for i := range back.zones {
+		z := &back.zones[i]
+		if loaded := now.zone(z.Spec.Name); loaded != nil && loaded.Spec == z.Spec && (name == "" || name == z.Spec.Name) {
+			z.Loaded, z.since = loaded.Loaded, loaded.since
+		}
+	}
+	back.keepUnfit(t.before)
+	back.lay(t.before)
+	t.before = &back
+}
+
 // Confirm keeps the configuration that was loaded to be confirmed.
 func (n *Node) Confirm(ctx context.Context, author string) (api.ReloadResult, error) {
-	if err := n.turn.take(ctx); err != nil {
+	if err := n.loading.take(ctx); err != nil {
 		return api.ReloadResult{}, err
 	}
-	defer n.turn.give()
+	defer n.loading.give()
 	s := n.situation()
 	result := api.ReloadResult{Config: s.running.settings.Path, Revision: s.revision.Number}
 	if n.trial.before == nil {
@@ -225,10 +262,10 @@ const trialRetry = 10 * time.Second
 
 // goBack takes the configuration before the trial.
 func (n *Node) goBack(ctx context.Context) error {
-	if err := n.turn.take(ctx); err != nil {
+	if err := n.loading.take(ctx); err != nil {
 		return err
 	}
-	defer n.turn.give()
+	defer n.loading.give()
 	s := n.situation()
 	if n.trial.before == nil || time.Now().Before(s.confirmBy) {
 		return nil // confirmed, or prolonged, meanwhile
@@ -236,10 +273,12 @@ func (n *Node) goBack(ctx context.Context) error {
 	back := *n.trial.before
 	back.loaded = time.Now()
 	n.notify.reloading()
-	rev, err := n.apply(ctx, &back, s.running)
+	n.prepare(&back)
+	rev, _, err := n.replace(ctx, &back, s.running)
 	if err != nil {
 		return err
 	}
+	n.keeper.Serve(back.loadedZones())
 	n.trial.before = nil
 	n.change(func(s *situation) { s.confirmBy, s.wentBack = time.Time{}, time.Now() })
 	n.log.Warn("the configuration was not confirmed: the one before runs again", "revision", rev.Number)

@@ -90,10 +90,10 @@ func zoneDiff(name string, from, to *zones.Zone) api.ZoneDiff {
 // ZoneReload reads the file of one zone, or of all (""), again. Each zone is
 // taken or refused by itself, and tells which in its Problem.
 func (n *Node) ZoneReload(ctx context.Context, name string, accept bool, author string) ([]api.Zone, error) {
-	if err := n.turn.take(ctx); err != nil {
+	if err := n.loading.take(ctx); err != nil {
 		return nil, err
 	}
-	defer n.turn.give()
+	defer n.loading.give()
 	before := n.situation().running
 	next := &deployment{settings: before.settings, warnings: before.warnings, loaded: before.loaded}
 	if name == "" {
@@ -114,9 +114,10 @@ func (n *Node) ZoneReload(ctx context.Context, name string, accept bool, author 
 	}
 	next.keepUnfit(before)
 	next.lay(before)
-	if _, err := n.deploy(ctx, next, false); err != nil {
+	if err := n.deployZones(ctx, next); err != nil {
 		return nil, err
 	}
+	n.trial.keepZones(next, name)
 	var changed []api.Zone
 	for i := range next.zones {
 		z := &next.zones[i]
@@ -147,10 +148,10 @@ func (d *deployment) keepUnfit(before *deployment) {
 
 // ZoneRollback serves the version before.
 func (n *Node) ZoneRollback(ctx context.Context, name string, author string) (api.Zone, error) {
-	if err := n.turn.take(ctx); err != nil {
+	if err := n.loading.take(ctx); err != nil {
 		return api.Zone{}, err
 	}
-	defer n.turn.give()
+	defer n.loading.give()
 	old, err := n.configured(name)
 	if err != nil {
 		return api.Zone{}, err
@@ -171,9 +172,10 @@ func (n *Node) ZoneRollback(ctx context.Context, name string, author string) (ap
 		return api.Zone{}, errors.Join(api.ErrConflict, z.Err)
 	}
 	next.lay(before)
-	if _, err := n.deploy(ctx, next, false); err != nil {
+	if err := n.deployZones(ctx, next); err != nil {
 		return api.Zone{}, err
 	}
+	n.trial.keepZones(next, name)
 	z := next.zone(name)
 	n.log.Warn("zone rolled back", "zone", name, "from", old.Zone.Serial(), "to", z.Zone.Serial(), "author", author)
 	s := z.status()
@@ -181,20 +183,36 @@ func (n *Node) ZoneRollback(ctx context.Context, name string, author string) (ap
 	return s, nil
 }
 
-// deploy has the loop serve another deployment, and where decide is set decide
-// by its settings. Large zones are compiled here, so that deciding does not
-// wait for it. It is done also when the person who asked has gone: the zones'
-// keeper has taken them already.
-func (n *Node) deploy(ctx context.Context, next *deployment, decide bool) (*policy.Revision, error) {
+// deployZones serves a deployment whose zones alone are others. It is done also
+// when the person who asked has gone: the zones' keeper has taken them already.
+func (n *Node) deployZones(ctx context.Context, next *deployment) error {
+	ctx = context.WithoutCancel(ctx)
+	n.prepare(next)
+	defer debug.FreeOSMemory() // of the zones that were, and of what reading took
+	if err := n.turn.take(ctx); err != nil {
+		return err
+	}
+	defer n.turn.give()
+	_, err := n.deploy(ctx, next, false)
+	return err
+}
+
+// prepare compiles the zones of a deployment, so that neither deciding nor
+// orders wait for large ones.
+func (n *Node) prepare(next *deployment) {
 	if n.dns != nil {
 		n.dns.Prepare(next.data(nil).Zones)
 	}
+}
+
+// deploy has the loop serve another deployment, and where decide is set decide
+// by its settings. The turn is held.
+func (n *Node) deploy(ctx context.Context, next *deployment, decide bool) (*policy.Revision, error) {
 	r := deploy{next: next, decide: decide, done: make(chan *policy.Revision, 1)}
 	if err := n.loop.do(context.WithoutCancel(ctx), r); err != nil {
 		return nil, err
 	}
 	rev := <-r.done
 	n.change(func(s *situation) { s.running = next })
-	debug.FreeOSMemory() // of the zones that were, and of what reading took
 	return rev, nil
 }
