@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,7 +101,12 @@ func (r *reading) readCheck(c *check, kinds []key) *check {
 			given = append(given, k)
 		}
 	}
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = k.name
+	}
 	switch {
+	case len(given) == 0 && slices.ContainsFunc(kindNames, func(k string) bool { return misspelt(c.at, k, names) }):
 	case len(given) == 0:
 		r.errorf(c.at, "asks nothing: expected one of %s", anyOf(kindNames))
 	case len(given) > 1:

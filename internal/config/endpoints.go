@@ -20,6 +20,9 @@ type checkedAddress struct {
 	at      *node
 }
 
+// endpointKeys are the keys of an endpoint.
+var endpointKeys = []string{"site", "sites", "address", "addresses", "check_address", "weight"}
+
 // endpoint reads one balancer of a service.
 func (r *reading) endpoint(s *policy.Service, c *check, n *node) {
 	e := policy.Endpoint{Weight: 1}
@@ -68,6 +71,7 @@ func (r *reading) oneOfTwo(n *node, one, several string) {
 	switch {
 	case n.has(one) && n.has(several):
 		r.errorf(n.get(several), "stands beside %s, expected one of the two", one)
+	case misspelt(n, one, endpointKeys), misspelt(n, several, endpointKeys):
 	case !n.has(one) && !n.has(several):
 		r.errorf(n, "%q (or %q) is missing", one, several)
 	}

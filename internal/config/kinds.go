@@ -121,7 +121,7 @@ func (r *reading) statuses(dst *probe.Statuses) reader {
 			}
 			set, err := probe.ParseStatuses(v.text)
 			if err != nil {
-				r.errorf(v, "%v", err)
+				r.errorf(v, "%v: expected one such as 200, or some such as 200-299", err)
 				return
 			}
 			*dst = append(*dst, set...)
@@ -301,6 +301,9 @@ func (d *decoder) domain(dst *string) reader {
 
 // badDomain says what is wrong with a domain name.
 func badDomain(s string) string {
+	if strings.Contains(s, "://") {
+		return "it is a URL"
+	}
 	for _, c := range s {
 		switch {
 		case c > '~':

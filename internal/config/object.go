@@ -103,6 +103,7 @@ func (d *decoder) object(n *node, schema string, keys ...key) bool {
 	for _, k := range keys {
 		v := n.get(k.name)
 		switch {
+		case v == nil && misspelt(n, k.name, names): // said below
 		case v == nil && k.need:
 			d.errorf(n, "%q is missing", k.name)
 		case v == nil:
@@ -118,6 +119,14 @@ func (d *decoder) object(n *node, schema string, keys ...key) bool {
 		}
 	}
 	return true
+}
+
+// misspelt says whether a key that is missing stands in n in another spelling, of which
+// object tells already. names are all keys that n may have.
+func misspelt(n *node, name string, names []string) bool {
+	return !n.has(name) && slices.ContainsFunc(n.fields, func(f field) bool {
+		return !slices.Contains(names, f.key) && nearest(f.key, names) == name
+	})
 }
 
 // named reads a mapping whose keys are names that the user chose; each is

@@ -52,6 +52,10 @@ func integer[T ~int | ~uint8 | ~uint16 | ~uint32](d *decoder, dst *T, least, mos
 			d.expected(n, what)
 			return
 		}
+		if plain := strconv.Itoa(v); plain != n.text { // 0443 is octal to some readers of YAML
+			d.expected(n, "it written as "+plain)
+			return
+		}
 		*dst = T(v)
 	}
 }

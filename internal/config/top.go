@@ -48,6 +48,7 @@ func (r *reading) top(root *node) {
 		Targets:     make(map[policy.TargetID]policy.Target),
 		RejoinAfter: 10 * time.Minute,
 	}
+	r.sitesBroken = slices.ContainsFunc(root.fields, func(f field) bool { return nearest(f.key, []string{"sites"}) != "" })
 	r.object(root, "",
 		optional("node", r.node),
 		optional("mode", oneOf(r.decoder, &r.s.Observe, word[bool]{"serve", false}, word[bool]{"observe", true})),
