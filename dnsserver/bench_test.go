@@ -90,7 +90,7 @@ func BenchmarkRespond(b *testing.B) {
 	v := newView(Config{}, benchData(b))
 	for _, q := range benchQuestions {
 		b.Run(q.name, func(b *testing.B) {
-			r := newResponder(udp)
+			r := newResponder(v, udp)
 			p := prepare(b, q.qname, q.qtype)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -107,7 +107,7 @@ func BenchmarkRespond(b *testing.B) {
 func TestNoAllocations(t *testing.T) {
 	v := newView(Config{}, benchData(t))
 	for _, q := range benchQuestions {
-		r := newResponder(udp)
+		r := newResponder(v, udp)
 		p := prepare(t, q.qname, q.qtype)
 		if n := testing.AllocsPerRun(100, func() { p.respond(r, v) }); n != 0 {
 			t.Errorf("%s: %v allocations", q.name, n)

@@ -20,13 +20,12 @@ func newView(cfg Config, d Data) *view {
 	if err != nil {
 		panic(err)
 	}
-	c := newCounters(2)
-	v := &view{set: newSettings(cfg), special: &specials{}}
-	return v.next(d, 2, c.site, func() {})
+	v := &view{set: newSettings(cfg), counters: newCounters(1), special: &specials{}}
+	return v.next(d, func() {})
 }
 
-func newResponder(via transport) *responder {
-	return &responder{counters: new(lane), via: via}
+func newResponder(v *view, via transport) *responder {
+	return &responder{counters: &v.counters.lanes[0], via: via}
 }
 
 // answers is what both paths answered to one packet.
@@ -41,17 +40,14 @@ func askBoth(v *view, packet []byte, via transport, from netip.Addr, turn uint64
 	var sa sockaddr
 	sa.setAddr(from)
 	at := func() {
-		for _, s := range v.steered {
-			for i := range s.turns {
-				s.turns[i].count[0].Store(turn)
-				s.turns[i].count[1].Store(turn)
-			}
+		for i := range 2 * len(v.counters.turns) {
+			v.counters.lanes[0].turns.at(i).Store(turn)
 		}
 	}
 	room := func() []byte { return append(make([]byte, 0, 70000), packet...)[:70000] }
 
 	at()
-	buf, r := room(), newResponder(via)
+	buf, r := room(), newResponder(v, via)
 	r.q.from = &sa
 	if r.q.read(buf, len(packet), via, v.set.udpSize) && r.q.qclass == dns.ClassINET && !isRare(r.q.qtype) {
 		var n int
@@ -60,7 +56,7 @@ func askBoth(v *view, packet []byte, via transport, from netip.Addr, turn uint64
 		}
 	}
 	at()
-	buf, r = room(), newResponder(via)
+	buf, r = room(), newResponder(v, via)
 	r.q.from = &sa
 	a.slow = buf[:new(slowPath).respond(r, v, buf, len(packet))]
 	return a

@@ -10,12 +10,12 @@ import (
 // responder answers packets, one at a time. Each thread and each TCP
 // connection's turn has one of its own.
 type responder struct {
-	lane     int
 	counters *lane
 	via      transport
 	q        question
 	slow     *slowPath    // made when it is first needed
 	zone     *zoneAnswers // that the fast path found last
+	steering bool         // it answered a steered name last
 
 	// The last kind of answer and how many there were: most answers are like
 	// the one before, and one addition counts them all.
@@ -152,7 +152,7 @@ func (r *responder) fast(v *view, buf []byte) (n int, ok bool) {
 	if z.zone == nil {
 		return r.empty(v, buf, dns.RcodeServerFailure), true
 	}
-	r.zone = z
+	r.zone, r.steering = z, false
 	rel := nm.len - len(z.apex)
 	if e := z.table.get(nm.hash[0], nm.wire[:rel]); e != nil {
 		f := e.flags()
@@ -216,7 +216,7 @@ func (r *responder) fastStar(v *view, z *zoneAnswers, nested bool, rel, skip int
 	}
 	if f&isLoose != 0 {
 		if s := v.special.star(nm, skip); s != nil {
-			if s.zone == nil || s.count > 0 {
+			if s.zone == nil || s.alias != nil {
 				return 0, false
 			}
 			if q.qtype == dns.TypeA || q.qtype == dns.TypeAAAA {
@@ -281,19 +281,23 @@ func (r *responder) missing(v *view, z *zoneAnswers, buf []byte, rcode int, ttl 
 // steer answers with the addresses that the decision gives.
 func (r *responder) steer(v *view, sp *special, buf []byte) (n int, ok bool) {
 	q := &r.q
+	r.steering = true
 	s := v.steered[sp.end]
 	if s.fail {
 		return r.empty(v, buf, dns.RcodeServerFailure), true
 	}
-	at := q.end + len(sp.chain)
-	if at > q.limit || q.end+len(sp.absent) > q.limit {
-		return 0, false
+	at, count, owner := q.end, 0, uint16(toQuestion)
+	if a := sp.alias; a != nil {
+		at, count, owner = at+len(a.chain), int(a.count), a.owner
+		if at > q.limit || q.end+len(a.absent) > q.limit {
+			return 0, false
+		}
 	}
 	fam := dns4
 	if q.qtype == dns.TypeAAAA {
 		fam = dns6
 	}
-	k := pickKey{lane: r.lane, id: binary.BigEndian.Uint16(buf)}
+	k := pickKey{id: binary.BigEndian.Uint16(buf)}
 	group := 0
 	if s.wantsClient() {
 		k.client = q.client()
@@ -301,15 +305,17 @@ func (r *responder) steer(v *view, sp *special, buf []byte) (n int, ok bool) {
 			group = v.groups.group(k.client)
 		}
 	}
-	f, sel := s.pick(group, fam, k)
-	if sel.member.count == 0 {
+	f, sel := s.pick(group, fam, k, r.counters)
+	if sel.count == 0 {
 		return r.absent(v, sp, buf, min(sp.zone.negTTL, s.negTTL))
 	}
-	copy(buf[q.end:], sp.chain)
-	count, flags := int(sp.count), byte(flagAA)
-	b, ok := f.append(buf[:at], sel, sp.owner, q.limit)
+	if sp.alias != nil {
+		copy(buf[q.end:], sp.alias.chain)
+	}
+	flags := byte(flagAA)
+	b, ok := f.append(buf[:at], sel, owner, q.limit)
 	if ok {
-		count += sel.member.count
+		count += sel.count
 	} else {
 		flags |= flagTC
 	}
@@ -320,12 +326,12 @@ func (r *responder) steer(v *view, sp *special, buf []byte) (n int, ok bool) {
 
 // absent answers that a steered name has no address of the family.
 func (r *responder) absent(v *view, sp *special, buf []byte, ttl uint32) (n int, ok bool) {
-	if sp.count == 0 {
+	if sp.alias == nil {
 		return r.missing(v, sp.zone, buf, dns.RcodeSuccess, ttl)
 	}
-	n, ok = r.copy(v, buf, sp.absent, 0)
+	n, ok = r.copy(v, buf, sp.alias.absent, 0)
 	if ok {
-		binary.BigEndian.PutUint32(buf[r.q.end+sp.ttlAt:], ttl)
+		binary.BigEndian.PutUint32(buf[r.q.end+sp.alias.ttlAt:], ttl)
 	}
 	return n, ok
 }

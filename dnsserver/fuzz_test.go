@@ -87,14 +87,14 @@ func FuzzPacketSlow(f *testing.F) {
 		}
 		var sa sockaddr
 		sa.setAddr(from)
-		r := newResponder(via)
+		r := newResponder(v, via)
 		n := copy(buf, packet)
 		checkAnswer(t, packet, buf[:r.respond(v, buf, n, &sa)], via)
 		if len(packet) < headerLen || packet[2]&flagQR != 0 {
 			return
 		}
 		copy(buf, packet)
-		r = newResponder(via)
+		r = newResponder(v, via)
 		r.q.from = &sa
 		checkAnswer(t, packet, buf[:new(slowPath).respond(r, v, buf, n)], via)
 	})

@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,7 +86,38 @@ type lane struct {
 	drops   [numDrops]atomic.Uint64
 	latency [len(latencyBounds) + 1]atomic.Uint64
 	nanos   atomic.Uint64
+	turns   growing // of steered names, A and AAAA
+	sites   growing // answers by service and site
 	_       [64]byte
+}
+
+// growing is counters that are added while others are counted.
+type growing struct {
+	chunks atomic.Pointer[[]*counterChunk]
+}
+
+type counterChunk [128]counter
+
+func (g *growing) at(i int) *counter {
+	return &(*g.chunks.Load())[i/len(counterChunk{})][i%len(counterChunk{})]
+}
+
+func (g *growing) add(i int) uint64 { return g.at(i).Add(1) }
+
+// grow makes room for n counters. Only one goroutine may call it at a time.
+func (g *growing) grow(n int) {
+	var chunks []*counterChunk
+	if old := g.chunks.Load(); old != nil {
+		chunks = *old
+	}
+	if n <= len(chunks)*len(counterChunk{}) {
+		return
+	}
+	chunks = slices.Clone(chunks)
+	for n > len(chunks)*len(counterChunk{}) {
+		chunks = append(chunks, new(counterChunk))
+	}
+	g.chunks.Store(&chunks)
 }
 
 // observe counts n answers that took that long.
@@ -98,47 +130,56 @@ func (l *lane) observe(d time.Duration, n int) {
 	l.nanos.Add(uint64(d) * uint64(n))
 }
 
-// siteHits counts the answers of one service that led to one site.
-type siteHits struct {
-	service policy.ServiceID
-	site    policy.SiteID
-	lanes   []struct {
-		n atomic.Uint64
-		_ [56]byte
-	}
-}
-
-func (h *siteHits) count(lane int) { h.lanes[lane&(len(h.lanes)-1)].n.Add(1) }
-
 // counters is what the server shows of itself; see Describe.
 type counters struct {
 	lanes []lane
 	view  func() *view
 	conns func() int
 
-	mu   sync.Mutex // guards hits, not what they point to
-	hits map[[2]string]*siteHits
+	mu    sync.Mutex // guards the numbering
+	turns map[string]int
+	sites map[siteKey]int
+}
+
+// siteKey is a service's site, as answers are counted by.
+type siteKey struct {
+	service policy.ServiceID
+	site    policy.SiteID
 }
 
 func newCounters(lanes int) *counters {
-	return &counters{lanes: make([]lane, lanes), hits: map[[2]string]*siteHits{}}
+	return &counters{lanes: make([]lane, lanes), turns: map[string]int{}, sites: map[siteKey]int{}}
 }
 
-// site returns the counters of a service's site. They last as long as the server.
-func (c *counters) site(service policy.ServiceID, site policy.SiteID) *siteHits {
+// turn returns the number of a steered name's turns. It lasts as long as the server.
+func (c *counters) turn(name string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k := [2]string{string(service), string(site)}
-	h := c.hits[k]
-	if h == nil {
-		h = &siteHits{service: service, site: site}
-		h.lanes = make([]struct {
-			n atomic.Uint64
-			_ [56]byte
-		}, len(c.lanes))
-		c.hits[k] = h
+	n, ok := c.turns[name]
+	if !ok {
+		n = len(c.turns)
+		c.turns[name] = n
+		for i := range c.lanes {
+			c.lanes[i].turns.grow(2*n + 2)
+		}
 	}
-	return h
+	return n
+}
+
+// site returns the number of a service's site. It lasts as long as the server.
+func (c *counters) site(service policy.ServiceID, site policy.SiteID) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := siteKey{service, site}
+	n, ok := c.sites[k]
+	if !ok {
+		n = len(c.sites)
+		c.sites[k] = n
+		for i := range c.lanes {
+			c.lanes[i].sites.grow(n + 1)
+		}
+	}
+	return n
 }
 
 var (
@@ -174,7 +215,7 @@ func (c *counters) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *counters) Collect(ch chan<- prometheus.Metric) {
-	counter := func(d *prometheus.Desc, n uint64, labels ...string) {
+	count := func(d *prometheus.Desc, n uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
 	gauge := func(d *prometheus.Desc, x float64, labels ...string) {
@@ -189,7 +230,7 @@ func (c *counters) Collect(ch chan<- prometheus.Metric) {
 					n += c.lanes[i].queries[t][ty][r].Load()
 				}
 				if all += n; n > 0 {
-					counter(queriesDesc, n, tn, tyn, rcodeName(rc))
+					count(queriesDesc, n, tn, tyn, rcodeName(rc))
 				}
 			}
 		}
@@ -214,19 +255,19 @@ func (c *counters) Collect(ch chan<- prometheus.Metric) {
 	for i := range c.lanes {
 		observed += c.lanes[i].latency[len(latencyBounds)].Load()
 	}
-	counter(pathDesc, all-min(slow, all), "fast")
-	counter(pathDesc, slow, "slow")
+	count(pathDesc, all-min(slow, all), "fast")
+	count(pathDesc, slow, "slow")
 	for d, n := range drops {
-		counter(dropsDesc, n, dropNames[d])
+		count(dropsDesc, n, dropNames[d])
 	}
 	ch <- prometheus.MustNewConstHistogram(latencyDesc, observed, float64(nanos)/1e9, buckets)
 	c.mu.Lock()
-	for _, h := range c.hits {
+	for k, number := range c.sites {
 		var n uint64
-		for i := range h.lanes {
-			n += h.lanes[i].n.Load()
+		for i := range c.lanes {
+			n += c.lanes[i].sites.at(number).Load()
 		}
-		counter(sitesDesc, n, string(h.service), string(h.site))
+		count(sitesDesc, n, string(k.service), string(k.site))
 	}
 	c.mu.Unlock()
 	gauge(connsDesc, float64(c.conns()))

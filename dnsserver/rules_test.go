@@ -413,7 +413,7 @@ func TestMalformed(t *testing.T) {
 		copy(buf, packet)
 		var from sockaddr
 		from.setAddr(netip.MustParseAddr("192.0.2.1"))
-		n := newResponder(udp).respond(v, buf, len(packet), &from)
+		n := newResponder(v, udp).respond(v, buf, len(packet), &from)
 		if tt.why == "all flags set" { // only RD comes back
 			n = min(n, headerLen)
 		}

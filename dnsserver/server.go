@@ -44,7 +44,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Server, erro
 	s := &Server{log: log, cfg: cfg, counters: newCounters(lanes), ready: make(chan struct{})}
 	s.tcp = newTCPServer(s)
 	s.tcp.limits.Store(&cfg.TCP)
-	s.view.Store(&view{set: newSettings(cfg), special: &specials{}})
+	s.view.Store(&view{set: newSettings(cfg), counters: s.counters, special: &specials{}})
 	s.counters.view = s.view.Load
 	s.counters.conns = s.tcp.count
 	if reg != nil {
@@ -63,7 +63,7 @@ const compileSlice = 200 * time.Microsecond
 func (s *Server) Set(d Data) {
 	s.setting.Lock()
 	defer s.setting.Unlock()
-	s.view.Store(s.view.Load().next(d, len(s.counters.lanes), s.counters.site, s.newYield()))
+	s.view.Store(s.view.Load().next(d, s.newYield()))
 }
 
 // Prepare compiles zones that a Set to come will have, so that it is quick.

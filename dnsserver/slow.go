@@ -94,7 +94,7 @@ func (s *slowPath) steer(r *responder, v *view, o *outcome, id uint16) {
 		return
 	}
 	st := v.steered[sp.end]
-	k := pickKey{lane: r.lane, id: id, client: s.client}
+	k := pickKey{id: id, client: s.client}
 	group := 0
 	if st.grouped() {
 		var scope int
@@ -109,11 +109,11 @@ func (s *slowPath) steer(r *responder, v *view, o *outcome, id uint16) {
 		fams = append(fams, dns6)
 	}
 	for _, fam := range fams {
-		f, sel := st.pick(group, fam, k)
+		f, sel := st.pick(group, fam, k, r.counters)
 		if f.total > 0 && st.pickBy == policy.PickByClient {
 			s.opt.narrow(s.opt.prefix.Bits())
 		}
-		if n := sel.member.count; n > 0 {
+		if n := sel.count; n > 0 {
 			var ok bool
 			if m.buf, ok = f.append(m.buf, sel, 0xC000|owner, m.limit); ok {
 				m.count[answerSection] += uint16(n)

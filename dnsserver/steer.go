@@ -5,39 +5,32 @@ import (
 	"math"
 	"math/bits"
 	"net/netip"
-	"sync/atomic"
 
 	"github.com/scloudstack/pharos/policy"
 )
 
-// steered is the compiled form of one policy.Answer.
+// steered is the compiled form of one policy.Answer. What most answers need
+// lies together, for the processor's cache.
 type steered struct {
 	from    *policy.Answer // nil: the name has none and fails
-	fail    bool
-	negTTL  uint32
-	pickBy  policy.PickBy
 	choices []choice
-	// turns counts the answers of each lane and family, for rotating and for
-	// picking by turn.
-	turns []turn
+	turn    int // the number of its counters of turns
+	negTTL  uint32
+	fail    bool
+	pickBy  policy.PickBy
+	only    [1]choice // choices, where there is one
 }
 
 // choice is what one client group is answered with: A, then AAAA.
 type choice [2]family
 
-// turn has a cache line of its own, so that threads do not wait for each other.
-type turn struct {
-	count [2]atomic.Uint64
-	_     [48]byte
-}
-
 // family is one choice's A or AAAA records.
 type family struct {
-	size    int      // octets of a record
-	records []byte   // those of all members, the owner being a pointer to the question
-	members []member // one that has it all, unless picked by weight
-	hits    []*siteHits
+	records []byte // those of all members, the owner being a pointer to the question
+	size    int    // octets of a record
 	total   uint64 // of weights; 0: all members together
+	sites   []int  // numbers of the counters of each record's site
+	members []member
 	stride  uint64
 }
 
@@ -53,23 +46,23 @@ const toQuestion = 0xC000 | headerLen // a compression pointer to the question's
 
 // pickKey is the client's side of a pick.
 type pickKey struct {
-	lane   int
 	id     uint16
 	client netip.Addr // only where wantsClient
 }
 
-// compileSteered makes an Answer ready. hits gives the counters of a site.
-func compileSteered(a *policy.Answer, lanes int, hits func(policy.ServiceID, policy.SiteID) *siteHits) *steered {
+// compileSteered makes the Answer of a name ready.
+func compileSteered(name string, a *policy.Answer, c *counters) *steered {
 	s := &steered{from: a, fail: true}
 	if a == nil {
 		return s
 	}
-	s.fail, s.negTTL, s.pickBy = a.Fail || len(a.Choices) == 0, a.NegTTL, a.PickBy
-	s.turns = make([]turn, lanes)
-	s.choices = make([]choice, len(a.Choices))
+	s.fail, s.negTTL, s.pickBy, s.turn = a.Fail || len(a.Choices) == 0, a.NegTTL, a.PickBy, c.turn(name)
+	if s.choices = s.only[:]; len(a.Choices) != 1 {
+		s.choices = make([]choice, len(a.Choices))
+	}
 	for i := range a.Choices {
-		s.choices[i][0].compile(a, a.Choices[i].A, dns4, hits)
-		s.choices[i][1].compile(a, a.Choices[i].AAAA, dns6, hits)
+		s.choices[i][dns4].compile(a, a.Choices[i].A, dns4, c)
+		s.choices[i][dns6].compile(a, a.Choices[i].AAAA, dns6, c)
 	}
 	return s
 }
@@ -82,7 +75,7 @@ const (
 
 var familyType = [2]uint16{1, 28}
 
-func (f *family) compile(a *policy.Answer, members []policy.Member, fam int, hits func(policy.ServiceID, policy.SiteID) *siteHits) {
+func (f *family) compile(a *policy.Answer, members []policy.Member, fam int, c *counters) {
 	addrLen := 4 + 12*fam
 	f.size = 12 + addrLen
 	seen := map[netip.Addr]bool{}
@@ -96,7 +89,7 @@ func (f *family) compile(a *policy.Answer, members []policy.Member, fam int, hit
 			}
 			clear(seen)
 		}
-		first := len(f.hits)
+		first := len(f.sites)
 		for _, addr := range m.Addrs {
 			if seen[addr] || addr.Is4() != (fam == dns4) {
 				continue
@@ -108,7 +101,7 @@ func (f *family) compile(a *policy.Answer, members []policy.Member, fam int, hit
 			f.records = binary.BigEndian.AppendUint32(f.records, a.TTL)
 			f.records = binary.BigEndian.AppendUint16(f.records, uint16(addrLen))
 			f.records = append(f.records, addr.AsSlice()...)
-			f.hits = append(f.hits, hits(a.Service, m.Site))
+			f.sites = append(f.sites, c.site(a.Service, m.Site))
 		}
 		if f.total == 0 {
 			continue
@@ -117,10 +110,9 @@ func (f *family) compile(a *policy.Answer, members []policy.Member, fam int, hit
 		if n := len(f.members); n > 0 {
 			upTo += f.members[n-1].upTo
 		}
-		f.members = append(f.members, member{first, len(f.hits) - first, upTo, float64(m.Weight), memberKey(m)})
+		f.members = append(f.members, member{first, len(f.sites) - first, upTo, float64(m.Weight), memberKey(m)})
 	}
 	if f.total == 0 {
-		f.members = []member{{first: 0, count: len(f.hits)}}
 		return
 	}
 	// The golden section spreads picks, and a stride that shares no factor with
@@ -167,30 +159,25 @@ func (s *steered) grouped() bool { return len(s.choices) > 1 }
 func (s *steered) wantsClient() bool { return s.grouped() || s.pickBy == policy.PickByClient }
 
 // selection is a run of records and where in it the answer begins.
-type selection struct {
-	member *member
-	rotate int
-}
+type selection struct{ first, count, rotate int }
 
 // pick chooses for one answer. It counts.
-func (s *steered) pick(group, fam int, k pickKey) (*family, selection) {
+func (s *steered) pick(group, fam int, k pickKey, l *lane) (*family, selection) {
 	f := &s.choice(group)[fam]
-	turn := s.turns[k.lane&(len(s.turns)-1)].count[fam].Add(1) - 1
-	m := &f.members[0]
-	rotate := turn
+	turn := l.turns.add(2*s.turn+fam) - 1
+	sel, rotate := selection{count: len(f.sites)}, turn
 	if f.total > 0 {
-		m = f.weighted(s.pickBy, turn, k)
-		rotate = turn / f.total // the run of one member's records turns once a round
-		if s.pickBy != policy.PickByTurn {
-			rotate = turn
+		m := f.weighted(s.pickBy, turn, k)
+		sel = selection{first: m.first, count: m.count}
+		if s.pickBy == policy.PickByTurn {
+			rotate = turn / f.total // the run of one member's records turns once a round
 		}
 	}
-	if m.count == 0 {
-		return f, selection{m, 0}
+	if sel.count > 0 {
+		sel.rotate = int(rotate % uint64(sel.count))
+		l.sites.add(f.sites[sel.first+sel.rotate])
 	}
-	r := int(rotate % uint64(m.count))
-	f.hits[m.first+r].count(k.lane)
-	return f, selection{m, r}
+	return f, sel
 }
 
 func (f *family) weighted(by policy.PickBy, turn uint64, k pickKey) *member {
@@ -237,11 +224,10 @@ func (f *family) draw(client netip.Addr) *member {
 // append writes the records selected, rotated, with owner as their name, and
 // returns b unchanged if they would take it past limit.
 func (f *family) append(b []byte, s selection, owner uint16, limit int) ([]byte, bool) {
-	m := s.member
-	if len(b)+m.count*f.size > limit {
+	if len(b)+s.count*f.size > limit {
 		return b, false
 	}
-	run := f.records[m.first*f.size : (m.first+m.count)*f.size]
+	run := f.records[s.first*f.size : (s.first+s.count)*f.size]
 	at := len(b)
 	b = append(append(b, run[s.rotate*f.size:]...), run[:s.rotate*f.size]...)
 	if owner != toQuestion {

@@ -12,16 +12,23 @@ import (
 	"github.com/scloudstack/pharos/policy"
 )
 
-func steeredForTest(a *policy.Answer) (*steered, *counters) {
-	c := newCounters(2)
-	return compileSteered(a, 2, c.site), c
+// picker picks on a lane of its own.
+type picker struct {
+	*steered
+	lane     *lane
+	counters *counters
+}
+
+func pickerOf(a *policy.Answer) picker {
+	c := newCounters(1)
+	return picker{compileSteered("s.", a, c), &c.lanes[0], c}
 }
 
 // sitesPicked asks n times and counts the sites of the first address.
-func sitesPicked(s *steered, n int, key func(i int) pickKey) map[string]int {
+func sitesPicked(s picker, n int, key func(i int) pickKey) map[string]int {
 	got := map[string]int{}
 	for i := range n {
-		f, sel := s.pick(0, dns4, key(i))
+		f, sel := s.pick(0, dns4, key(i), s.lane)
 		b, _ := f.append(nil, sel, toQuestion, maxMessage)
 		got[netip.AddrFrom4([4]byte(b[12:16])).String()]++
 	}
@@ -44,7 +51,7 @@ func TestWeightsAreExact(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		weights := rapid.SliceOfN(rapid.Uint32Range(0, 50), 1, 6).Draw(t, "weights")
 		weights[0]++ // one at least
-		s, _ := steeredForTest(weighted(policy.PickByTurn, weights...))
+		s := pickerOf(weighted(policy.PickByTurn, weights...))
 		total := 0
 		for _, w := range weights {
 			total += int(w)
@@ -61,7 +68,7 @@ func TestWeightsAreExact(t *testing.T) {
 }
 
 func TestWeightsDoNotBurst(t *testing.T) {
-	s, _ := steeredForTest(weighted(policy.PickByTurn, 50, 50))
+	s := pickerOf(weighted(policy.PickByTurn, 50, 50))
 	run, last := 0, ""
 	for i := range 200 {
 		for a := range sitesPicked(s, 1, func(int) pickKey { return pickKey{} }) {
@@ -76,7 +83,7 @@ func TestWeightsDoNotBurst(t *testing.T) {
 }
 
 func TestPickByQueryID(t *testing.T) {
-	s, _ := steeredForTest(weighted(policy.PickByQueryID, 1, 3))
+	s := pickerOf(weighted(policy.PickByQueryID, 1, 3))
 	key := func(i int) pickKey { return pickKey{id: uint16(i)} }
 	got := sitesPicked(s, 65536, key)
 	if got["192.0.2.0"] != 16384 || got["192.0.2.1"] != 49152 {
@@ -98,7 +105,7 @@ func TestPickByClient(t *testing.T) {
 		return pickKey{client: netip.AddrFrom4(b)}
 	}
 	weights := []uint32{1, 2, 3}
-	all, _ := steeredForTest(weighted(policy.PickByClient, weights...))
+	all := pickerOf(weighted(policy.PickByClient, weights...))
 	const n = 60000
 	for a, got := range sitesPicked(all, n, key) {
 		w := weights[a[len(a)-1]-'0']
@@ -108,7 +115,7 @@ func TestPickByClient(t *testing.T) {
 	}
 	less := weighted(policy.PickByClient, weights...)
 	less.Choices[0].A = less.Choices[0].A[:2]
-	two, _ := steeredForTest(less)
+	two := pickerOf(less)
 	for i := range 1000 {
 		before := sitesPicked(all, 2, func(int) pickKey { return key(i) })
 		after := sitesPicked(two, 2, func(int) pickKey { return key(i) })
@@ -135,13 +142,13 @@ func TestPickByClient(t *testing.T) {
 func TestRotation(t *testing.T) {
 	a := weighted(policy.PickByTurn, 0, 0, 0)
 	a.Choices[0].AAAA = []policy.Member{{Site: "site0", Addrs: ips("2001:db8::1")}}
-	s, c := steeredForTest(a)
+	s := pickerOf(a)
 	got := map[string]int{}
 	for range 30 {
 		for addr, n := range sitesPicked(s, 1, func(int) pickKey { return pickKey{} }) {
 			got[addr] += n
 		}
-		s.pick(0, dns6, pickKey{})
+		s.pick(0, dns6, pickKey{}, s.lane)
 	}
 	for addr, n := range got {
 		if n != 10 {
@@ -149,7 +156,7 @@ func TestRotation(t *testing.T) {
 		}
 	}
 	for site, want := range map[policy.SiteID]uint64{"site0": 40, "site1": 10, "site2": 10} {
-		if n := c.site("s", site).lanes[0].n.Load(); n != want {
+		if n := s.lane.sites.at(s.counters.site("s", site)).Load(); n != want {
 			t.Errorf("%s counted %d times, want %d", site, n, want)
 		}
 	}

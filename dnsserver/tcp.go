@@ -49,7 +49,7 @@ func newTCPServer(s *Server) *tcpServer {
 	t := &tcpServer{server: s, conns: map[*tcpConn]struct{}{}, sources: map[netip.Addr]int{}}
 	t.workers.New = func() any {
 		n := len(s.counters.lanes) - 1
-		return &tcpWorker{r: responder{lane: n, counters: &s.counters.lanes[n], via: tcp}}
+		return &tcpWorker{r: responder{counters: &s.counters.lanes[n], via: tcp}}
 	}
 	return t
 }

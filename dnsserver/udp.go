@@ -135,13 +135,13 @@ type udpThread struct {
 	packets []byte
 	batches uint
 	dirty   int  // headers of in that the kernel has written to
-	warmed  byte // keeps the compiler from leaving warm out
+	warmed  byte // keeps the compiler from leaving out what warm does
 }
 
 func newUDPThread(s *Server, g *udpGroup, fd, laneNumber int, wildcard bool) *udpThread {
 	t := &udpThread{fd: fd, group: g, server: s, wildcard: wildcard, packets: make([]byte, batch*bufSize), dirty: batch}
 	laneNumber &= len(s.counters.lanes) - 1
-	t.r = responder{lane: laneNumber, counters: &s.counters.lanes[laneNumber], via: udp}
+	t.r = responder{counters: &s.counters.lanes[laneNumber], via: udp}
 	for i := range batch {
 		t.inIov[i].Base = &t.packets[i*bufSize]
 		t.inIov[i].SetLen(maxUDPSize)
@@ -217,7 +217,7 @@ func (t *udpThread) answer(n int) {
 	}
 	v := t.server.view.Load()
 	if n >= warmFrom {
-		t.warm(n)
+		t.warm(v, n)
 	}
 	answers := 0
 	for i := range n {
@@ -248,34 +248,22 @@ func (t *udpThread) answer(n int) {
 // warmFrom is from how many packets on it pays to warm the cache.
 const warmFrom = 4
 
-// warm brings the entries that a batch will ask for into the processor's
-// cache. One after another each lookup would wait for memory twice; here the
-// waits overlap. It guesses that the zone is that of the answer before.
-func (t *udpThread) warm(n int) {
-	if t.r.zone == nil {
-		return
-	}
-	table := &t.r.zone.table
-	if len(table.slots) == 0 {
-		return
-	}
-	var places [batch]uint64
+// warm brings what a batch will need into the processor's cache. One after
+// another each lookup would wait for memory several times; here the waits
+// overlap. It guesses that all questions are like the last one answered.
+func (t *udpThread) warm(v *view, n int) {
+	var hashes [batch]uint64
 	nm := &t.r.q.name
 	for i := range n {
 		if _, ok := nm.parse(t.packets[i*bufSize:(i+1)*bufSize], headerLen, int(t.in[i].len)); ok {
-			places[i] = table.slot(nm.hash[0])
+			hashes[i] = nm.hash[0]
 		}
 	}
-	for i := range n {
-		places[i] = table.slots[places[i]]
+	if t.r.steering {
+		t.warmed = v.warmSteered(hashes[:n])
+	} else if t.r.zone != nil {
+		t.warmed = t.r.zone.table.warm(hashes[:n])
 	}
-	sum := byte(0)
-	for i := range n {
-		if place := uint32(places[i]); place != 0 {
-			sum += table.at(place - 1)[0]
-		}
-	}
-	t.warmed = sum
 }
 
 // leaveFrom makes of the control message that came with a packet the one that

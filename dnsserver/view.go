@@ -12,14 +12,15 @@ import (
 // view is everything that answers are made from, at one time. It is never
 // changed; what two views have in common they share.
 type view struct {
-	set     *settings
-	data    Data
-	zones   []*zoneAnswers // those of data, then the failed ones
-	index   zoneIndex
-	special *specials
-	steered []*steered // by number; see specials
-	groups  *classifier
-	ahead   map[*zones.Zone]*zoneAnswers // compiled and not served yet; see Server.Prepare
+	set      *settings
+	counters *counters
+	data     Data
+	zones    []*zoneAnswers // those of data, then the failed ones
+	index    zoneIndex
+	special  *specials
+	steered  []*steered // by number; see specials
+	groups   *classifier
+	ahead    map[*zones.Zone]*zoneAnswers // compiled and not served yet; see Server.Prepare
 }
 
 // find returns the deepest zone that a name is in, or nil. A question for DS at
@@ -115,18 +116,20 @@ type specials struct {
 
 // special is one such name.
 type special struct {
-	wire []byte
-	zone *zoneAnswers // of the steered name; nil: composed each time
-	end  int          // its number
-	away bool         // another zone has the rest of its types
+	wire  []byte
+	zone  *zoneAnswers // of the steered name; nil: composed each time
+	alias *alias       // nil: it is the steered name itself
+	end   int          // the steered name's number
+	away  bool         // another zone has the rest of its types
+}
 
-	// For an alias, the CNAMEs that lead there, and the name in them that owns
-	// the addresses.
-	count  uint16
-	owner  uint16 // as a compression pointer
+// alias is the CNAMEs that lead to a steered name.
+type alias struct {
 	chain  []byte
+	count  uint16
+	owner  uint16 // the name that owns the addresses, as a compression pointer
 	absent answer // the same CNAMEs and the SOA record, for NODATA
-	ttlAt  int
+	ttlAt  int    // of the SOA record, in the records of absent
 }
 
 func (x *specials) get(h uint64, wire []byte) *special {
@@ -147,6 +150,32 @@ func (x *specials) get(h uint64, wire []byte) *special {
 			at = 0
 		}
 	}
+}
+
+// warmSteered is table.warm for steered names.
+func (v *view) warmSteered(hashes []uint64) (sum byte) {
+	x := v.special
+	if len(x.entries) == 0 {
+		return 0
+	}
+	for i, h := range hashes {
+		hashes[i] = x.slots[(h>>32)*uint64(len(x.slots))>>32]
+	}
+	var all [batch]*steered
+	for i, s := range hashes {
+		if number := uint32(s); number != 0 {
+			if e := &x.entries[number-1]; e.zone != nil {
+				sum += e.wire[0]
+				all[i] = v.steered[e.end]
+			}
+		}
+	}
+	for _, s := range all[:len(hashes)] {
+		if s != nil && len(s.only[0][dns4].records) > 0 {
+			sum += s.only[0][dns4].records[0]
+		}
+	}
+	return sum
 }
 
 // star returns the special that is the wildcard below a name's ancestor.
@@ -170,7 +199,7 @@ func (v *view) settle() *specials {
 			if v.find(&n, dns.TypeA) != z {
 				continue // a deeper zone has the name
 			}
-			x.entries = append(x.entries, special{wire: wire, zone: z, end: len(x.names), owner: toQuestion})
+			x.entries = append(x.entries, special{wire: wire, zone: z, end: len(x.names)})
 			x.names = append(x.names, zones.NameText(wire))
 		}
 	}
@@ -231,14 +260,14 @@ func (v *view) settleAlias(c *composer, n *name, z *zoneAnswers, l loose) (s spe
 		return s, true
 	}
 	s.zone, s.end = end.zone, end.end
-	s.count, s.owner = c.msg.count[answerSection], 0xC000|owner
-	s.chain = slices.Clone(c.msg.buf[c.msg.start:])
-	s.ttlAt = len(s.chain) + 6
+	a := &alias{chain: slices.Clone(c.msg.buf[c.msg.start:]), count: c.msg.count[answerSection], owner: 0xC000 | owner}
+	a.ttlAt = len(a.chain) + 6
 	if len(end.zone.apex) == 1 {
-		s.ttlAt-- // the root is written, not pointed at
+		a.ttlAt-- // the root is written, not pointed at
 	}
 	c.negative(end.zone, end.zone.negTTL)
-	s.absent = c.encode()
+	a.absent = c.encode()
+	s.alias = a
 	return s, true
 }
 
@@ -252,10 +281,10 @@ func (v *view) steeredAt(o *outcome) *special {
 	return v.special.star(&n, 0)
 }
 
-// next makes the view after this one, compiling what is new. hits gives the
-// counters of a site; yield is called every so often.
-func (v *view) next(d Data, lanes int, hits func(policy.ServiceID, policy.SiteID) *siteHits, yield func()) *view {
-	w := &view{set: v.set, data: d}
+// next makes the view after this one, compiling what is new. yield is called
+// every so often.
+func (v *view) next(d Data, yield func()) *view {
+	w := &view{set: v.set, counters: v.counters, data: d}
 	if slices.Equal(d.Zones, v.data.Zones) && slices.Equal(d.Failed, v.data.Failed) && v.special != nil {
 		w.zones, w.index, w.special, w.ahead = v.zones, v.index, v.special, v.ahead
 	} else {
@@ -268,7 +297,7 @@ func (v *view) next(d Data, lanes int, hits func(policy.ServiceID, policy.SiteID
 	if d.Revision != nil {
 		answers, groups = d.Revision.Answers, d.Revision.Groups
 	}
-	w.steered = v.compileAnswers(w.special, answers, lanes, hits)
+	w.steered = v.compileAnswers(w.special, answers)
 	if w.groups = v.groups; w.groups == nil || !sameGroups(groups, v.data.Revision) {
 		w.groups = newClassifier(groups)
 	}
@@ -309,7 +338,7 @@ func (v *view) compileZones(d Data, yield func()) []*zoneAnswers {
 
 // compileAnswers keeps the compiled form of each Answer that the view has
 // under the same name already.
-func (v *view) compileAnswers(x *specials, answers map[string]*policy.Answer, lanes int, hits func(policy.ServiceID, policy.SiteID) *siteHits) []*steered {
+func (v *view) compileAnswers(x *specials, answers map[string]*policy.Answer) []*steered {
 	old := func(i int) *steered {
 		if i < len(v.steered) {
 			return v.steered[i]
@@ -329,7 +358,7 @@ func (v *view) compileAnswers(x *specials, answers map[string]*policy.Answer, la
 		if s := old(i); s != nil && s.from == a {
 			all[i] = s
 		} else {
-			all[i] = compileSteered(a, lanes, hits)
+			all[i] = compileSteered(n, a, v.counters)
 		}
 	}
 	return all

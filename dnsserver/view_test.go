@@ -43,7 +43,7 @@ func changed(d Data, name, addr string) Data {
 	return d
 }
 
-func nextView(v *view, d Data) *view { return v.next(d, 2, newCounters(2).site, func() {}) }
+func nextView(v *view, d Data) *view { return v.next(d, func() {}) }
 
 func TestOnlyWhatChangedIsCompiled(t *testing.T) {
 	d := manySteered(t, 20)
@@ -127,10 +127,9 @@ func BenchmarkSetOneChangeOf1000(b *testing.B) {
 	d := manySteered(b, 1000)
 	v := newView(Config{}, d)
 	next := [2]Data{changed(d, "s500.shop.example.", "192.0.2.7"), d}
-	site := newCounters(2).site
 	i := 0
 	for b.Loop() {
-		v = v.next(next[i&1], 2, site, func() {})
+		v = v.next(next[i&1], func() {})
 		i++
 	}
 }
