@@ -139,19 +139,31 @@ func (t *turn) healthChanged(i int, before HealthState) {
 }
 
 // suspectSelf forgets every state when nothing that this node probes succeeds, and
-// stops suspecting with the first success. While not every target was heard
-// after a start it only keeps from finding targets down.
+// stops suspecting with the first success. While not every target was heard, after a
+// start or because a reload brought new ones, it changes neither.
 func (t *turn) suspectSelf() {
-	blind := len(t.targets) > 0 && t.succeeding == 0 && t.unheard == 0
-	if blind == !t.suspect.IsZero() {
+	switch {
+	case t.ix.probed == 0, t.succeeding > 0:
+		t.trustSelf()
+	case t.unheard == 0 && t.suspect.IsZero():
+		t.losesTrust()
+	}
+}
+
+func (t *turn) trustSelf() {
+	if t.suspect.IsZero() {
 		return
 	}
-	if !blind {
-		t.suspect = time.Time{}
-		t.sitesTouched = true
-		t.change("node "+string(t.ix.cfg.Self), "suspects itself", "trusts itself", "a probe succeeds")
-		return
+	why := "a probe succeeds"
+	if t.succeeding == 0 {
+		why = "it probes nothing any more"
 	}
+	t.suspect = time.Time{}
+	t.sitesTouched = true
+	t.change("node "+string(t.ix.cfg.Self), "suspects itself", "trusts itself", why)
+}
+
+func (t *turn) losesTrust() {
 	t.suspect = t.now
 	t.change("node "+string(t.ix.cfg.Self), "trusts itself", "suspects itself", "none of its probes succeeds")
 	for i := range t.targets {

@@ -21,6 +21,7 @@ type index struct {
 	bySite     [][]int // site → services with an endpoint there
 	required   [][]int // site → targets of its requirements
 	here       []bool  // target → this node probes it
+	probed     int     // how many this node probes
 	isRequired []bool  // target → a site requires it
 	groups     []Group
 	gates      map[string]Rule
@@ -204,6 +205,11 @@ func (x *index) addRequirements() {
 					x.byTarget[t] = append(x.byTarget[t], svc)
 				}
 			}
+		}
+	}
+	for _, here := range x.here {
+		if here {
+			x.probed++
 		}
 	}
 }

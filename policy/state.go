@@ -106,12 +106,7 @@ func (s *State) adopt(ix *index) {
 	s.svcs = make([]service, len(ix.services))
 	s.due, s.soonest = make([]time.Time, len(ix.services)), time.Time{}
 	s.touched = make([]bool, len(ix.services))
-	s.unheard = 0
-	for _, here := range ix.here {
-		if here {
-			s.unheard++
-		}
-	}
+	s.unheard = ix.probed
 	for i := range s.svcs {
 		s.svcs[i].inside = map[Stamp]chain{}
 		s.svcs[i].answers = make([]*Answer, len(ix.services[i].Names))
