@@ -86,6 +86,11 @@ func (s *State) entry(o Order) (Entry, error) {
 		return e, err
 	}
 	e.Stamp = s.stamp(e.EntryKey(), s.now)
+	if e.Kind == KindReturn { // also where the clock was ahead when the endpoint left
+		if after := s.outSince(e); e.Stamp.Wall <= after.UnixMilli() {
+			e.Stamp.Wall = after.UnixMilli() + 1
+		}
+	}
 	if o.For > 0 {
 		e.Expires = s.now.Add(o.For)
 	}
@@ -366,6 +371,26 @@ func (s *State) returnEntry(o Order, e *Entry) error {
 	}
 	e.Value = encode(ReturnOrder{To: to})
 	return s.returnable(in, s.ix.siteOf[to], views)
+}
+
+// outSince is when the endpoints that a return names last left the set, or their site was readmitted.
+func (s *State) outSince(e Entry) time.Time {
+	var last time.Time
+	v, _ := decode[ReturnOrder](e)
+	svc, site := s.ix.svcOf[ServiceID(e.Key)], s.ix.siteOf[v.To]
+	in := &s.ix.services[svc]
+	for i := range in.eps {
+		ep := &in.eps[i]
+		if !ep.inSite(site) {
+			continue
+		}
+		for _, at := range []time.Time{s.svcs[svc].main.mark(ep.ID).Left, s.orders.readmittedAt(ep)} {
+			if at.After(last) {
+				last = at
+			}
+		}
+	}
+	return last
 }
 
 // returnable says why no endpoint of a site can be returned.
