@@ -6,11 +6,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/scloudstack/pharos/internal/config"
 )
@@ -42,15 +45,23 @@ func readAccess(cfg config.API) (*access, error) {
 }
 
 func readTLS(cfg config.API) (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile)
+	certPEM, err := readFile(cfg.TLS.CertFile)
 	if err != nil {
 		return nil, fmt.Errorf("api certificate: %w", err)
+	}
+	keyPEM, err := readFile(cfg.TLS.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("api certificate's key: %w", err)
+	}
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("api certificate %s with key %s: %w", cfg.TLS.CertFile, cfg.TLS.KeyFile, err)
 	}
 	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}
 	if cfg.TLS.ClientCAFile == "" {
 		return t, nil
 	}
-	pem, err := os.ReadFile(cfg.TLS.ClientCAFile)
+	pem, err := readFile(cfg.TLS.ClientCAFile)
 	if err != nil {
 		return nil, fmt.Errorf("api client_ca_file: %w", err)
 	}
@@ -61,6 +72,26 @@ func readTLS(cfg config.API) (*tls.Config, error) {
 	t.ClientAuth = tls.VerifyClientCertIfGiven // a token may come instead
 	return t, nil
 }
+
+// readFile reads a file that settings name. What is no file is refused: a FIFO
+// would hold a reload, and with it orders, until somebody writes to it.
+func readFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(fmt.Errorf("%s: expected a regular file", path), err)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(text) > maxFile {
+		err = fmt.Errorf("%s is larger than %d MiB", path, maxFile>>20)
+	}
+	return text, err
+}
+
+const maxFile = 4 << 20
 
 // granted is the highest role that the grants give to whom is chosen by the
 // function, and the name that gave it.
@@ -132,6 +163,9 @@ func (a *access) tlsCaller(r *http.Request) (Caller, error) {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return Caller{}, newError(http.StatusUnauthorized, "no client certificate and no bearer token was given")
 	}
+	if err := a.verify(r.TLS.PeerCertificates); err != nil {
+		return Caller{}, newError(http.StatusUnauthorized, "the client certificate does not count any more: %s", err)
+	}
 	subject := r.TLS.VerifiedChains[0][0].Subject
 	if subject.CommonName == "" {
 		return Caller{}, newError(http.StatusUnauthorized, "the client certificate names nobody: it has no common name")
@@ -142,6 +176,22 @@ func (a *access) tlsCaller(r *http.Request) (Caller, error) {
 		c.Why = "the configuration gives none to this common name (api.clients)"
 	}
 	return c, nil
+}
+
+// verify judges a certificate again with each request: it was found good at the
+// handshake, and the connection may have outlived it, or its authority here.
+func (a *access) verify(chain []*x509.Certificate) error {
+	if a.tls == nil || a.tls.ClientCAs == nil {
+		return errors.New("the node takes none")
+	}
+	between := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		between.AddCert(c)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{
+		Roots: a.tls.ClientCAs, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	return err
 }
 
 // The keys of what a request's context carries.

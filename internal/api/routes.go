@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,9 +29,27 @@ func (s *Server) routes(b Backend, gatherer prometheus.Gatherer) http.Handler {
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	})))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if allow := allowed(mux, r); allow != "" {
+			w.Header().Set("Allow", allow)
+			writeError(w, newError(http.StatusMethodNotAllowed, "%s does not take %s, but %s", r.URL.Path, r.Method, allow))
+			return
+		}
 		writeError(w, newError(http.StatusNotFound, "no operation %s %s: see /openapi.yaml", r.Method, r.URL.Path))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(mux, w, r) })
+}
+
+// allowed lists the methods that a path takes, of those in use here.
+func allowed(mux *http.ServeMux, r *http.Request) string {
+	var all []string
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := mux.Handler(other); strings.HasPrefix(pattern, method+" ") {
+			all = append(all, method)
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // serve finds the caller out, and notes in the log who tried to change

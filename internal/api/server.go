@@ -172,7 +172,7 @@ func (s *Server) openTLS(want []netip.AddrPort) error {
 			}
 			return fmt.Errorf("listen on %s: %w", at, err)
 		}
-		s.serves[at] = &served{listener: l}
+		s.serves[at] = &served{listener: limit(l)}
 		opened = append(opened, at)
 	}
 	return nil

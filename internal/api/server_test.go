@@ -149,7 +149,9 @@ func TestBadRequests(t *testing.T) {
 		{"unknown parameter", "GET /v1/status?verbose=1", "", 422, "unknown query parameter"},
 		{"a zone that is a path", "GET /v1/zones/..%2f..%2fetc/diff", "", 422, "invalid name"},
 		{"no such operation", "GET /v1/nothing", "", 404, "/openapi.yaml"},
-		{"wrong method", "DELETE /v1/status", "", 404, "no operation DELETE"},
+		{"wrong method", "DELETE /v1/status", "", 405, "does not take DELETE, but GET"},
+		{"wrong method for an order", "GET /v1/orders", "", 405, "but POST"},
+		{"wrong method for a zone", "PUT /v1/zones/a.example/dump", "", 405, "but GET"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code, body, err := rawRequest(s.cfg.Socket, tt.request, tt.body)

@@ -31,7 +31,7 @@ func readTokens(path string) ([]token, error) {
 	if perm := info.Mode().Perm(); perm&0o027 != 0 {
 		return nil, fmt.Errorf("tokens file %s: mode %04o lets others read or write it: expected 0600 or 0640", path, perm)
 	}
-	data, err := os.ReadFile(path)
+	data, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("tokens file: %w", err)
 	}
