@@ -147,3 +147,27 @@ func BenchmarkStep(b *testing.B) {
 		}
 	})
 }
+
+// Orders on every service, in force and ended, are judged without comparing each with each.
+func TestManyDrains(t *testing.T) {
+	cfg := bigConfig(1000)
+	s, now := upState(cfg)
+	var list Ordered
+	for i := range 2000 {
+		key := fmt.Sprintf("endpoint/s%04d/%s", i/2, []string{"city-a", "city-b"}[i%2])
+		at := Stamp{Wall: now.UnixMilli() + int64(i), Node: "other"}
+		list = append(list, Entry{Kind: KindDrain, Key: key, Stamp: at.next("other"), Deleted: true, Ends: at})
+		if i%4 == 0 {
+			at.Wall += 5000
+			list = append(list, Entry{Kind: KindDrain, Key: key, Stamp: at})
+		}
+	}
+	began := time.Now()
+	Step(s, list, now.Add(time.Minute))
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if n := len(s.orders.drains); n != 500 {
+		t.Errorf("%d drains", n)
+	}
+}

@@ -23,14 +23,14 @@ type span struct {
 	held   bool   // suspended, or was until it ended
 }
 
-func (a span) at(b Stamp) bool {
+func (a *span) at(b Stamp) bool {
 	if a.from.Compare(b) >= 0 || a.until != (Stamp{}) && b.Compare(a.until) >= 0 {
 		return false
 	}
 	return a.expiry.IsZero() || b.Time().Before(a.expiry)
 }
 
-func (a span) broke(rules ...string) bool {
+func (a *span) broke(rules ...string) bool {
 	return slices.ContainsFunc(rules, func(r string) bool { return slices.Contains(a.glass, r) })
 }
 
@@ -39,17 +39,108 @@ func (a span) broke(rules ...string) bool {
 // nodes that did not know of one another's.
 func (s *State) suspend(o *orders) {
 	spans := s.spans(o)
+	before := met{endpoints: map[ServiceID][]*span{}, vips: map[string][]*span{}}
+	var vips map[string][]int
 	for i := range spans {
 		later := &spans[i]
-		for _, earlier := range spans[:i] {
+		for _, earlier := range before.facing(later) {
 			if !later.held && !earlier.held && earlier.at(later.from) {
 				s.suspendPair(o, earlier, later)
 			}
 		}
+		if vips == nil && strings.HasPrefix(later.key, "vip/") {
+			vips = s.ix.byVIP()
+		}
 		if !later.held && later.kind != KindOverride {
-			s.suspendEmptying(o, spans[:i], later)
+			s.suspendEmptying(o, &before, later, vips)
+		}
+		before.add(later)
+	}
+}
+
+// met are spans by what they may meet, so that thousands of them cost no search.
+type met struct {
+	overrides, sites []*span
+	endpoints        map[ServiceID][]*span
+	vips             map[string][]*span
+}
+
+func (m *met) add(a *span) {
+	scope, rest, _ := strings.Cut(a.key, "/")
+	switch {
+	case a.kind == KindOverride:
+		m.overrides = append(m.overrides, a)
+	case a.offSite() != "":
+		m.sites = append(m.sites, a)
+	case scope == "endpoint":
+		svc, _, _ := strings.Cut(rest, "/")
+		m.endpoints[ServiceID(svc)] = append(m.endpoints[ServiceID(svc)], a)
+	case scope == "vip":
+		m.vips[rest] = append(m.vips[rest], a)
+	}
+}
+
+// facing are those of which each may meet a as an override meets a drain of its site.
+func (m *met) facing(a *span) []*span {
+	switch {
+	case a.kind == KindOverride:
+		return m.sites
+	case a.offSite() != "":
+		return m.overrides
+	}
+	return nil
+}
+
+// off are those that take something out of a service at the moment of later.
+func (m *met) off(in *serviceInfo, later *span) []*span {
+	var list []*span
+	keep := func(spans []*span) {
+		for _, a := range spans {
+			if !a.held && a.at(later.from) {
+				list = append(list, a)
+			}
 		}
 	}
+	keep(m.sites)
+	keep(m.endpoints[in.ID])
+	if len(m.vips) > 0 {
+		for e := range in.eps {
+			for _, addr := range in.eps[e].Addresses {
+				keep(m.vips[vipKey(addr)])
+			}
+		}
+	}
+	return list
+}
+
+// byVIP lists the services that answer with an address.
+func (x *index) byVIP() map[string][]int {
+	of := map[string][]int{}
+	for i := range x.services {
+		for e := range x.services[i].eps {
+			for _, addr := range x.services[i].eps[e].Addresses {
+				of[vipKey(addr)] = addOnce(of[vipKey(addr)], i)
+			}
+		}
+	}
+	return of
+}
+
+// reach lists the services that a drain or a loss may take something from.
+func (s *State) reach(a *span, vips map[string][]int) []int {
+	scope, rest, _ := strings.Cut(a.key, "/")
+	switch site, ok := s.ix.siteOf[a.offSite()]; {
+	case ok:
+		return s.ix.bySite[site]
+	case a.kind == KindDrain && scope == "endpoint":
+		id, _, _ := strings.Cut(rest, "/")
+		if svc, ok := s.ix.svcOf[ServiceID(id)]; ok {
+			return []int{svc}
+		}
+	case a.kind == KindDrain && scope == "vip":
+		return vips[rest]
+	}
+	return nil
 }
 
 // spans lists overrides onto sites, drains and lost sites, in force or ended, by stamp.
@@ -112,7 +203,7 @@ func sameSuspended(a, b *orders) bool {
 }
 
 // offSite is the site that a drain or a loss takes out, or "".
-func (a span) offSite() SiteID {
+func (a *span) offSite() SiteID {
 	if a.kind == KindSiteLost {
 		return SiteID(a.key)
 	}
@@ -123,16 +214,13 @@ func (a span) offSite() SiteID {
 }
 
 // suspendPair suspends an override that meets a drain or loss of its site.
-func (s *State) suspendPair(o *orders, earlier span, later *span) {
-	off, over := earlier, *later
+func (s *State) suspendPair(o *orders, earlier, later *span) {
+	off, over := earlier, later
 	if earlier.kind == KindOverride {
-		off, over = *later, earlier
-	}
-	if over.kind != KindOverride || off.kind == KindOverride || off.offSite() == "" || off.offSite() != over.site {
-		return
+		off, over = later, earlier
 	}
 	rule := offRule(off.kind)
-	if later.broke(rule, ruleLastEndpoint) {
+	if off.offSite() != over.site || later.broke(rule, ruleLastEndpoint) {
 		return
 	}
 	o.hold(later, fmt.Sprintf("it meets %s %s, given before it (rule %s)", earlier.kind, earlier.key, rule))
@@ -140,21 +228,16 @@ func (s *State) suspendPair(o *orders, earlier span, later *span) {
 
 // suspendEmptying suspends a drain or loss that, together with those before it,
 // leaves a service without a candidate, though it alone would not.
-func (s *State) suspendEmptying(o *orders, before []span, later *span) {
+func (s *State) suspendEmptying(o *orders, before *met, later *span, vips map[string][]int) {
 	if later.broke(ruleLastEndpoint) {
 		return
 	}
-	var off []span
-	for _, b := range before {
-		if b.kind != KindOverride && !b.held && b.at(later.from) {
-			off = append(off, b)
+	for _, i := range s.reach(later, vips) {
+		off := before.off(&s.ix.services[i], later)
+		if len(off) == 0 || s.empties(o, i, off) {
+			continue
 		}
-	}
-	if len(off) == 0 {
-		return
-	}
-	for i := range s.ix.services {
-		if s.empties(o, i, append(off, *later)) && !s.empties(o, i, []span{*later}) && !s.empties(o, i, off) {
+		if s.empties(o, i, append(off, later)) && !s.empties(o, i, []*span{later}) {
 			o.hold(later, fmt.Sprintf("with the orders before it, it leaves service %s no endpoint (rule %s)",
 				s.ix.services[i].ID, ruleLastEndpoint))
 			return
@@ -163,7 +246,7 @@ func (s *State) suspendEmptying(o *orders, before []span, later *span) {
 }
 
 // empties says whether drains and losses take every candidate of a service.
-func (s *State) empties(o *orders, svc int, off []span) bool {
+func (s *State) empties(o *orders, svc int, off []*span) bool {
 	in := &s.ix.services[svc]
 	b := s.mainBound(o, svc)
 	some := false
@@ -173,7 +256,7 @@ func (s *State) empties(o *orders, svc int, off []span) bool {
 				continue
 			}
 			some = true
-			if !slices.ContainsFunc(off, func(a span) bool { return a.covers(in, &in.eps[e], s.ix.sites[at.site].ID) }) {
+			if !slices.ContainsFunc(off, func(a *span) bool { return a.covers(in, &in.eps[e], s.ix.sites[at.site].ID) }) {
 				return false
 			}
 		}
@@ -182,7 +265,7 @@ func (s *State) empties(o *orders, svc int, off []span) bool {
 }
 
 // covers says whether a drain or a loss takes an endpoint out in a site.
-func (a span) covers(in *serviceInfo, ep *endpointInfo, site SiteID) bool {
+func (a *span) covers(in *serviceInfo, ep *endpointInfo, site SiteID) bool {
 	if off := a.offSite(); off != "" {
 		return off == site
 	}
