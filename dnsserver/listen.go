@@ -27,6 +27,7 @@ type listener struct {
 
 // udpGroup is the UDP sockets of one listener and their threads.
 type udpGroup struct {
+	at     netip.AddrPort
 	fds    []int
 	stop   int         // an eventfd, readable when the threads are to end
 	ending atomic.Bool // the same
@@ -35,17 +36,17 @@ type udpGroup struct {
 
 // openListener opens all sockets of an address. alone demands that nobody has
 // the address yet, which SO_REUSEPORT would not tell.
-func openListener(at netip.AddrPort, threads int, alone bool) (*listener, error) {
+func openListener(at netip.AddrPort, cfg Config, alone bool) (*listener, error) {
 	const tries = 16 // a free TCP port may be taken for UDP
 	for try := 1; ; try++ {
-		l, err := openOnce(at, threads, alone)
+		l, err := openOnce(at, cfg, alone)
 		if err == nil || at.Port() != 0 || try == tries {
 			return l, err
 		}
 	}
 }
 
-func openOnce(at netip.AddrPort, threads int, alone bool) (*listener, error) {
+func openOnce(at netip.AddrPort, cfg Config, alone bool) (*listener, error) {
 	if alone && at.Port() != 0 {
 		probe, err := listenTCP(at, false)
 		if err != nil {
@@ -63,7 +64,7 @@ func openOnce(at netip.AddrPort, threads int, alone bool) (*listener, error) {
 		err = probeUDP(bound)
 	}
 	if err == nil {
-		l.udp, err = openGroup(bound, threads)
+		l.udp, err = openGroup(bound, cfg)
 	}
 	if err != nil {
 		ln.Close()
@@ -109,10 +110,10 @@ func probeUDP(at netip.AddrPort) error {
 	return c.Close()
 }
 
-func openGroup(at netip.AddrPort, threads int) (*udpGroup, error) {
-	g := &udpGroup{stop: -1}
-	for range threads {
-		fd, err := openUDP(at)
+func openGroup(at netip.AddrPort, cfg Config) (*udpGroup, error) {
+	g := &udpGroup{at: at, stop: -1}
+	for range cfg.Threads {
+		fd, err := openUDP(at, cfg.EDNSSize)
 		if err != nil {
 			g.closeAll()
 			return nil, err

@@ -184,7 +184,7 @@ func openListeners(cfg Config, old []*listener) ([]*listener, error) {
 		if all[i] != nil {
 			continue
 		}
-		l, err := openListener(at, cfg.Threads, !overlaps(at, old))
+		l, err := openListener(at, cfg, !overlaps(at, old))
 		if err != nil {
 			for _, o := range opened {
 				o.discard()
@@ -246,9 +246,16 @@ func (s *Server) relisten(cfg Config) error {
 	groups := make([]*udpGroup, len(all)) // with another number of threads
 	for i, l := range all {
 		if was[l] && len(l.udp.fds) != cfg.Threads {
-			if groups[i], err = openGroup(l.bound, cfg.Threads); err != nil {
+			if groups[i], err = openGroup(l.bound, cfg); err != nil {
 				s.abandon(all, was, groups)
 				return err
+			}
+		}
+	}
+	for _, l := range s.listeners {
+		for _, fd := range l.udp.fds {
+			if err := setFragments(fd, l.bound, cfg.EDNSSize); err != nil {
+				s.log.Warn("fragments", "address", l.bound, "error", err)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -284,6 +285,18 @@ func TestTCPGarbage(t *testing.T) {
 	}
 }
 
+// busy says whether a connection is between its question and its answer.
+func (t *tcpServer) busy() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for c := range t.conns {
+		if c.idle.Load() == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func TestTCPLimits(t *testing.T) {
 	s := serve(t, Config{Listen: loopback[:1], TCP: TCPConfig{MaxConns: 3, MaxPerSource: 2}}, smallData(t))
 	from := func(ip string) net.Conn {
@@ -308,8 +321,14 @@ func TestTCPLimits(t *testing.T) {
 		if _, err := c.Write(framed(packed(t, "www.shop.example.", dns.TypeA))); err != nil {
 			return false
 		}
-		_, err := readFramed(c)
-		return err == nil
+		if _, err := readFramed(c); err != nil {
+			return false
+		}
+		// The connection counts as idle a moment after its answer came.
+		for s.tcp.busy() {
+			runtime.Gosched()
+		}
+		return true
 	}
 	oldest, second := from("127.0.0.2"), from("127.0.0.2")
 	if !works(oldest) || !works(second) {
@@ -449,6 +468,56 @@ func TestSetUnderLoad(t *testing.T) {
 	}
 	close(stop)
 	asking.Wait()
+}
+
+// TestThreadsChangeWithoutLoss: packets on their way to a socket that closes
+// are answered, and later ones go to those that stay.
+func TestThreadsChangeWithoutLoss(t *testing.T) {
+	for _, listen := range [][]netip.AddrPort{loopback[:1], loopback[1:], {netip.MustParseAddrPort("0.0.0.0:0")}} {
+		s := serve(t, Config{Listen: listen, Threads: 3}, smallData(t))
+		to := s.Addrs()[0]
+		if to.Addr().IsUnspecified() {
+			to = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), to.Port())
+		}
+		stop := make(chan struct{})
+		var asking sync.WaitGroup
+		for range 3 {
+			asking.Go(func() {
+				q := packed(t, "www.shop.example.", dns.TypeA)
+				buf := make([]byte, 1500)
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					// A new port each time, so that all sockets get some.
+					c, err := net.Dial("udp", to.String())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+					_, err = c.Write(q)
+					if err == nil {
+						_, err = c.Read(buf)
+					}
+					c.Close()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		for i := range 40 {
+			if err := s.Reconfigure(Config{Listen: listen, Threads: 1 + i%3}); err != nil {
+				t.Error(err)
+			}
+		}
+		close(stop)
+		asking.Wait()
+	}
 }
 
 func TestMetrics(t *testing.T) {

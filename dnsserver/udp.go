@@ -30,7 +30,7 @@ const (
 )
 
 // openUDP opens one socket of a group that shares the address.
-func openUDP(at netip.AddrPort) (fd int, err error) {
+func openUDP(at netip.AddrPort, size uint16) (fd int, err error) {
 	family := unix.AF_INET
 	if at.Addr().Is6() {
 		family = unix.AF_INET6
@@ -39,25 +39,22 @@ func openUDP(at netip.AddrPort) (fd int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("udp %v: %w", at, os.NewSyscallError("socket", err))
 	}
-	if err := setUpUDP(fd, at); err != nil {
+	if err := setUpUDP(fd, at, size); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("udp %v: %w", at, err)
 	}
 	return fd, nil
 }
 
-func setUpUDP(fd int, at netip.AddrPort) error {
+func setUpUDP(fd int, at netip.AddrPort, size uint16) error {
 	type option struct{ level, name, value int }
 	set := []option{{unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}}
 	if at.Addr().Is4() {
-		// Answers may be cut up on the way, but no forged ICMP shrinks our packets.
-		set = append(set, option{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_OMIT})
 		if at.Addr().IsUnspecified() {
 			set = append(set, option{unix.IPPROTO_IP, unix.IP_PKTINFO, 1})
 		}
 	} else {
-		set = append(set, option{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1},
-			option{unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_OMIT})
+		set = append(set, option{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1})
 		if at.Addr().IsUnspecified() {
 			set = append(set, option{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1})
 		}
@@ -66,6 +63,9 @@ func setUpUDP(fd int, at netip.AddrPort) error {
 		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
 			return os.NewSyscallError("setsockopt", err)
 		}
+	}
+	if err := setFragments(fd, at, size); err != nil {
+		return err
 	}
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, recvBuffer) != nil {
 		// Without CAP_NET_ADMIN, as much as net.core.rmem_max allows.
@@ -82,6 +82,20 @@ func setUpUDP(fd int, at netip.AddrPort) error {
 		return err
 	}
 	return os.NewSyscallError("bind", unix.Bind(fd, sa))
+}
+
+// setFragments says, for answers of that size at most, whether they may be sent
+// in fragments. Those that fit any path are not (RFC 9715), others may be. In
+// no case does an ICMP message, which may be forged, make the kernel do so.
+func setFragments(fd int, at netip.AddrPort, size uint16) error {
+	level, name, value := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE
+	if at.Addr().Is6() {
+		level, name, value = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE
+	}
+	if size > defaultEDNSSize {
+		value = unix.IP_PMTUDISC_OMIT // the same number for both
+	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, level, name, value))
 }
 
 func bindAddress(at netip.AddrPort) (unix.Sockaddr, error) {
@@ -170,12 +184,29 @@ func (t *udpThread) run() {
 			t.wait()
 		}
 	}
+	t.leave()
 	for range maxLast {
 		n := t.receive(unix.MSG_DONTWAIT)
 		if n == 0 {
 			return
 		}
 		t.answer(n)
+	}
+}
+
+// leave takes the socket out of the choice for new packets, so that those who
+// stay on the address get them: one that is connected, to itself, is passed over.
+func (t *udpThread) leave() {
+	at := t.group.at
+	if at.Addr().IsUnspecified() {
+		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		if at.Addr().Is6() {
+			loopback = netip.IPv6Loopback()
+		}
+		at = netip.AddrPortFrom(loopback, at.Port())
+	}
+	if sa, err := bindAddress(at); err == nil {
+		_ = unix.Connect(t.fd, sa) // else a packet may be lost, as UDP does
 	}
 }
 
