@@ -3,7 +3,9 @@ package zones
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -268,15 +270,25 @@ func (k *Keeper) fallBack(l *Loaded, kept []Version, opt Options) {
 }
 
 // Versions lists what is kept of a zone, the newest first.
-func (k *Keeper) Versions(name string) []Version {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (k *Keeper) Versions(name string) []Version { return k.Kept()(name) }
+
+// Kept looks once at what is kept of all zones, of which there may be
+// thousands, and returns what gives the versions of one, the newest first. It
+// does not wait for a load: a version is whole or not there.
+func (k *Keeper) Kept() func(name string) []Version {
 	found, _ := k.store.list()
-	kept := found[fileName(name)]
-	for i := range kept {
-		kept[i].head()
+	return func(name string) []Version {
+		var kept []Version
+		for _, v := range found[fileName(name)] {
+			if v.head().damaged {
+				if _, err := os.Stat(v.path); errors.Is(err, fs.ErrNotExist) {
+					continue // a load has removed it meanwhile
+				}
+			}
+			kept = append(kept, v)
+		}
+		return kept
 	}
-	return kept
 }
 
 // Open reads one kept version, for a comparison.

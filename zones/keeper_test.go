@@ -307,3 +307,32 @@ func TestLoadOne(t *testing.T) {
 	kt.wantSerials(2, 1)
 	kt.load(File, 2, nil, 0)
 }
+
+// TestKeptLooksOnce: listing the versions of thousands of zones reads the
+// folder once, and waits for no load.
+func TestKeptLooksOnce(t *testing.T) {
+	kt := newKeeperTest(t)
+	for serial := range uint32(keepVersions) {
+		kt.write(serial+1, 10)
+		kt.load(File, serial+1, nil, 0)
+	}
+	kept := kt.k.Kept()
+	kt.write(6, 10)
+	kt.load(File, 6, nil, 0) // removes version 1
+	var numbers []uint64
+	for _, v := range kept(kt.spec.Name) {
+		numbers = append(numbers, v.Number)
+	}
+	if got, want := fmt.Sprint(numbers), "[5 4 3 2]"; got != want {
+		t.Errorf("versions %s, want %s as they were and are still there", got, want)
+	}
+	kt.k.mu.Lock() // as a load does
+	defer kt.k.mu.Unlock()
+	done := make(chan struct{})
+	go func() { defer close(done); kt.k.Versions(kt.spec.Name) }()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("listing waits for a load")
+	}
+}

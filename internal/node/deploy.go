@@ -184,12 +184,12 @@ func (z *zoneState) lay() {
 }
 
 // zoneStatus is what is served of each zone; versions may be nil.
-func (d *deployment) zoneStatus(versions func(string) []api.ZoneVersion) []api.Zone {
+func (d *deployment) zoneStatus(versions func(*zoneState) []api.ZoneVersion) []api.Zone {
 	all := make([]api.Zone, len(d.zones))
 	for i := range d.zones {
 		all[i] = d.zones[i].status()
 		if versions != nil {
-			all[i].Versions = versions(all[i].Name)
+			all[i].Versions = versions(&d.zones[i])
 		}
 	}
 	return all

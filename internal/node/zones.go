@@ -15,16 +15,18 @@ import (
 
 // Zones lists what is served of each configured zone, and what is kept.
 func (n *Node) Zones(context.Context) ([]api.Zone, error) {
-	return n.situation().running.zoneStatus(n.versions), nil
+	kept := n.keeper.Kept()
+	return n.situation().running.zoneStatus(func(z *zoneState) []api.ZoneVersion { return z.versions(kept) }), nil
 }
 
-func (n *Node) versions(name string) []api.ZoneVersion {
+// versions lists what is kept of the zone.
+func (z *zoneState) versions(kept func(name string) []zones.Version) []api.ZoneVersion {
 	var serving [32]byte
-	if z := n.situation().running.zone(name); z != nil && z.Zone != nil {
+	if z.Zone != nil {
 		serving = z.Zone.Digest()
 	}
 	var all []api.ZoneVersion
-	for _, v := range n.keeper.Versions(name) {
+	for _, v := range kept(z.Spec.Name) {
 		all = append(all, api.ZoneVersion{
 			Serial: v.Serial, Records: v.Records, Digest: fmt.Sprintf("%x", v.Digest), Taken: v.Taken, Serving: v.Digest == serving,
 		})
@@ -118,6 +120,7 @@ func (n *Node) ZoneReload(ctx context.Context, name string, accept bool, author 
 		return nil, err
 	}
 	n.trial.keepZones(next, name)
+	kept := n.keeper.Kept()
 	var changed []api.Zone
 	for i := range next.zones {
 		z := &next.zones[i]
@@ -126,7 +129,7 @@ func (n *Node) ZoneReload(ctx context.Context, name string, accept bool, author 
 		}
 		n.log.Info("zone loaded", "zone", z.Spec.Name, "source", z.source(), "author", author, "accept", accept, "error", z.Err)
 		s := z.status()
-		s.Versions = n.versions(z.Spec.Name)
+		s.Versions = z.versions(kept)
 		changed = append(changed, s)
 	}
 	return changed, nil
@@ -179,7 +182,7 @@ func (n *Node) ZoneRollback(ctx context.Context, name string, author string) (ap
 	z := next.zone(name)
 	n.log.Warn("zone rolled back", "zone", name, "from", old.Zone.Serial(), "to", z.Zone.Serial(), "author", author)
 	s := z.status()
-	s.Versions = n.versions(name)
+	s.Versions = z.versions(n.keeper.Kept())
 	return s, nil
 }
 
