@@ -50,6 +50,7 @@ type disk struct {
 	store  *store // nil: nothing that can be written
 	held   contents
 	loaded bool // what the folder held at the start was read, or there was none
+	opened bool // the start is over: what is on the disk is in memory too
 }
 
 // storedOrder is an order that waits to be on the disk.
@@ -64,6 +65,8 @@ type DiskState struct {
 	Failing error // why nothing can be written; nil: it can
 	Since   time.Time
 	Damaged string // what was found damaged, and where it was put aside; "" if nothing
+	Lossy   bool   // it was found at the start: what it held is not in memory
+	Rebuilt bool   // it was found later, and all of it was written anew from memory
 	Found   time.Time
 	Entries map[policy.Kind]int
 	Pending int       // writes that wait
@@ -109,6 +112,7 @@ func openDisk(dir string, log *slog.Logger) (*disk, policy.Stored, error) {
 		d.fail(err)
 	}
 	d.report()
+	d.opened = true
 	return d, d.stored(), nil
 }
 
@@ -206,6 +210,7 @@ func (d *disk) noteDamage(text string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.state.Damaged, d.state.Found = text, time.Now()
+	d.state.Lossy = d.state.Lossy || !d.opened
 }
 
 // Keep has the machine's entries and health written, and what it drops
@@ -426,6 +431,7 @@ func (d *disk) write(b *batch) error {
 		return err
 	}
 	d.store, d.loaded = s, true
+	d.noteRebuilt()
 	return nil
 }
 
@@ -464,6 +470,14 @@ func (d *disk) report() {
 	defer d.mu.Unlock()
 	d.state.Entries, d.state.Size = counts, size
 	d.state.Pending = d.waits()
+}
+
+// noteRebuilt says of damage that was found in a running node that nothing was
+// lost by it.
+func (d *disk) noteRebuilt() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.state.Rebuilt = d.state.Damaged != "" && !d.state.Lossy
 }
 
 // replaces tells which of two entries with one key stays: of moves and falls

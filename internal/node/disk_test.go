@@ -237,8 +237,8 @@ func TestDiskSetsDamageAside(t *testing.T) {
 
 			d = startDisk(t, dir)
 			state := d.State()
-			if state.Damaged == "" || state.Failing != nil {
-				t.Errorf("damage %q, failing %v: want the damage said and a disk that writes", state.Damaged, state.Failing)
+			if state.Damaged == "" || state.Failing != nil || state.Rebuilt {
+				t.Errorf("damage %q, failing %v, made good %v: want the damage said and a disk that writes", state.Damaged, state.Failing, state.Rebuilt)
 			}
 			aside, err := filepath.Glob(filepath.Join(dir, storeFile+".damaged-*"))
 			if err != nil || len(aside) != 1 {
@@ -306,6 +306,9 @@ func TestDiskOutlivesItsFile(t *testing.T) {
 			}
 			if err := d.order(t, entry(policy.KindOverride, "after", 2, "a")); err != nil {
 				t.Fatal(err)
+			}
+			if s := d.State(); s.Damaged != "" && (!s.Rebuilt || !strings.Contains(s.Damaged, "was it truncated")) {
+				t.Errorf("damage %q, made good: %v", s.Damaged, s.Rebuilt)
 			}
 			if _, _, err := openDisk(dir, quiet(t)); !errors.Is(err, ErrInUse) {
 				t.Errorf("a second node got %v", err)

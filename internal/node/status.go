@@ -201,10 +201,12 @@ func (n *Node) diskAlarms() []policy.AlarmStatus {
 		})
 	}
 	if d.Damaged != "" {
-		all = append(all, policy.AlarmStatus{
-			Cause: "disk-damaged", Since: d.Found,
-			Text: d.Damaged, Way: "pharos override list; give again what is missing",
-		})
+		a := policy.AlarmStatus{Cause: "disk-damaged", Since: d.Found, Text: d.Damaged, Way: "pharos override list; give again what is missing"}
+		if d.Rebuilt {
+			a.Text += "; no order was lost, all was written anew from memory"
+			a.Way = "pharos alarm ack disk-damaged"
+		}
+		all = append(all, a)
 	}
 	return all
 }

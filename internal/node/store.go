@@ -131,12 +131,21 @@ func catchFault(err *error, hurt *bool) func() {
 	return func() {
 		debug.SetPanicOnFault(old)
 		if p := recover(); p != nil {
-			*err = fmt.Errorf("%w: %v", errCorrupt, p)
+			*err = fmt.Errorf("%w: %s", errCorrupt, faultText(p))
 			if hurt != nil {
 				*hurt = true
 			}
 		}
 	}
+}
+
+// faultText is what a person makes of a panic: the runtime calls every fault of
+// memory a nil pointer.
+func faultText(p any) string {
+	if f, ok := p.(interface{ Addr() uintptr }); ok {
+		return fmt.Sprintf("reading it failed at address %#x: was it truncated, or can its disk not be read?", f.Addr())
+	}
+	return fmt.Sprint(p)
 }
 
 func (s *store) read() (contents, error) {
