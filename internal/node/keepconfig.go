@@ -81,6 +81,31 @@ func (n *Node) keepConfig() error {
 	return n.writeKept(filepath.Join(s.DataDir, keptFile))
 }
 
+// markTrial notes on the disk that a configuration is not to be started with,
+// before it is tried: it may be what ends the process. A failure is told by
+// keepConfig, which writes the same again.
+func (n *Node) markTrial(next *deployment) {
+	files, err := takeSnapshot(next.settings)
+	if err == nil {
+		n.copies.refused = files.digest()
+		err = n.writeKept(filepath.Join(next.settings.DataDir, keptFile))
+	}
+	if err != nil {
+		n.log.Warn("the way back is not kept over a restart", "error", err)
+	}
+}
+
+// unmarkTrial goes back to what was noted before, where that was something else.
+func (n *Node) unmarkTrial(before copies) {
+	if n.copies.refused == before.refused {
+		return
+	}
+	n.copies = before
+	if err := n.writeKept(filepath.Join(n.situation().running.settings.DataDir, keptFile)); err != nil {
+		n.log.Warn("a restart may not start with the configuration on the disk", "error", err)
+	}
+}
+
 func (n *Node) writeKept(path string) error {
 	main, err := filepath.Abs(n.mainFile)
 	if err != nil {

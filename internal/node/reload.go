@@ -40,15 +40,21 @@ func (n *Node) Reload(ctx context.Context, r api.ReloadRequest, author string) (
 }
 
 func (n *Node) reload(ctx context.Context, r api.ReloadRequest) (api.ReloadResult, error) {
+	defer debug.FreeOSMemory() // of the zones that were, and of what reading took
 	before := n.situation().running
 	result := api.ReloadResult{Config: before.settings.Path}
 	next, err := n.loadNext(before)
 	var rev *policy.Revision
+	copies := n.copies
 	if err == nil {
 		n.prepare(next)
+		if r.Confirm > 0 {
+			n.markTrial(next)
+		}
 		rev, result.Names, err = n.replace(ctx, next, before)
 	}
 	if err != nil {
+		n.unmarkTrial(copies)
 		n.keeper.Serve(before.loadedZones()) // what it loaded is not served
 		var rejected *api.Rejected
 		if errors.As(err, &rejected) {
@@ -137,7 +143,6 @@ func (n *Node) reconsider(ctx context.Context, cfg *policy.Config) ([]policy.Pre
 
 // replace takes the turn to apply next, and tells which answers that changed.
 func (n *Node) replace(ctx context.Context, next, before *deployment) (*policy.Revision, []policy.PreviewName, error) {
-	defer debug.FreeOSMemory() // of the zones that were, and of what reading took
 	if err := n.turn.take(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -270,6 +275,7 @@ func (n *Node) goBack(ctx context.Context) error {
 	if n.trial.before == nil || time.Now().Before(s.confirmBy) {
 		return nil // confirmed, or prolonged, meanwhile
 	}
+	defer debug.FreeOSMemory() // of the zones that were on trial
 	back := *n.trial.before
 	back.loaded = time.Now()
 	n.notify.reloading()

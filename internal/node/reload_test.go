@@ -2,15 +2,16 @@ package node
 
 import (
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 
 	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/policy"
-	"golang.org/x/sys/unix"
 )
 
 func (r *rig) reload(confirm time.Duration) error {
@@ -151,4 +152,44 @@ func TestZoneLoadedDuringATrialStays(t *testing.T) {
 		t.Errorf("the zone went back too: %s", got)
 	}
 	r.wantAnswer(addrA)
+}
+
+// TestTrialIsMarkedBeforeItRuns: a configuration that ends the process at once
+// is not started with again.
+func TestTrialIsMarkedBeforeItRuns(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	marked := func() bool {
+		k, err := readKept(filepath.Join(r.data, keptFile))
+		return err == nil && k.Refused != ""
+	}
+	r.extraNames = ", new.shop.example."
+	r.writeConfig()
+	if err := r.node.turn.take(t.Context()); err != nil { // so that it can't run yet
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- r.reload(time.Hour) }()
+	eventually(t, "the trial is marked", marked)
+	r.node.turn.give()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.node.Confirm(t.Context(), "root"); err != nil {
+		t.Fatal(err)
+	}
+
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	r.listen = taken.Addr().String()
+	r.writeConfig()
+	if err := r.reload(time.Hour); err == nil {
+		t.Fatal("a reload onto an address that is taken succeeds")
+	}
+	if marked() {
+		t.Error("a refused reload leaves a mark")
+	}
 }
