@@ -164,6 +164,12 @@ type selection struct{ first, count, rotate int }
 // pick chooses for one answer. It counts.
 func (s *steered) pick(group, fam int, k pickKey, l *lane) (*family, selection) {
 	f := &s.choice(group)[fam]
+	if f.total == 0 && len(f.sites) < 2 {
+		if len(f.sites) == 1 {
+			l.sites.add(f.sites[0])
+		}
+		return f, selection{count: len(f.sites)}
+	}
 	turn := l.turns.add(2*s.turn+fam) - 1
 	sel, rotate := selection{count: len(f.sites)}, turn
 	if f.total > 0 {

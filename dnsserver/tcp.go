@@ -203,7 +203,10 @@ var errShort = errors.New("a question shorter than a header")
 
 // answer answers all whole questions in front of in, and returns the rest.
 func (t *tcpServer) answer(c *tcpConn, w *tcpWorker, in []byte, from *sockaddr) ([]byte, error) {
-	defer w.r.flush()
+	defer func() {
+		w.r.flush()
+		w.r.zone = nil
+	}()
 	at, out := 0, 0
 	for {
 		n, ok := whole(in[at:])

@@ -215,6 +215,7 @@ const maxLast = 64
 
 // wait blocks until there is a packet to read or the group ends.
 func (t *udpThread) wait() {
+	t.r.zone = nil // it may be an old one, and this may take long
 	fds := [2]unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLIN}, {Fd: int32(t.group.stop), Events: unix.POLLIN}}
 	_, _ = unix.Poll(fds[:], -1) // EINTR is as good as a packet
 }
