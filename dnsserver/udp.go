@@ -141,14 +141,14 @@ type udpThread struct {
 	r        responder
 	wildcard bool // answers have to say which address they leave from
 
-	in, out [batch]mmsghdr
+	// An answer leaves by the header that its question came by.
+	headers [batch]mmsghdr
+	vectors [batch]unix.Iovec
 	from    [batch]sockaddr
-	inIov   [batch]unix.Iovec
-	outIov  [batch]unix.Iovec
 	control [batch][controlSize]byte
 	packets []byte
 	batches uint
-	dirty   int  // headers of in that the kernel has written to
+	dirty   int  // headers that are to be made ready for receiving
 	warmed  byte // keeps the compiler from leaving out what warm does
 }
 
@@ -157,17 +157,14 @@ func newUDPThread(s *Server, g *udpGroup, fd, laneNumber int, wildcard bool) *ud
 	laneNumber &= len(s.counters.lanes) - 1
 	t.r = responder{counters: &s.counters.lanes[laneNumber], via: udp}
 	for i := range batch {
-		t.inIov[i].Base = &t.packets[i*bufSize]
-		t.inIov[i].SetLen(maxUDPSize)
-		h := &t.in[i].hdr
+		t.vectors[i].Base = &t.packets[i*bufSize]
+		h := &t.headers[i].hdr
 		h.Name = &t.from[i][0]
-		h.Iov = &t.inIov[i]
+		h.Iov = &t.vectors[i]
 		h.SetIovlen(1)
-	}
-	for i := range batch {
-		h := &t.out[i].hdr
-		h.Iov = &t.outIov[i]
-		h.SetIovlen(1)
+		if wildcard {
+			h.Control = &t.control[i][0]
+		}
 	}
 	return t
 }
@@ -223,14 +220,14 @@ func (t *udpThread) wait() {
 // receive reads up to a batch.
 func (t *udpThread) receive(flags uintptr) int {
 	for i := range t.dirty {
-		h := &t.in[i].hdr
+		t.vectors[i].SetLen(maxUDPSize)
+		h := &t.headers[i].hdr
 		h.Namelen = uint32(len(t.from[i]))
 		if t.wildcard {
-			h.Control = &t.control[i][0]
 			h.SetControllen(controlSize)
 		}
 	}
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(t.fd), uintptr(unsafe.Pointer(&t.in[0])), batch,
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(t.fd), uintptr(unsafe.Pointer(&t.headers[0])), batch,
 		flags, 0, 0)
 	t.dirty = 0
 	if errno == 0 {
@@ -251,26 +248,22 @@ func (t *udpThread) answer(n int) {
 	if n >= warmFrom {
 		t.warm(v, n)
 	}
-	answers := 0
+	first := 0 // of those not sent yet
 	for i := range n {
-		in := &t.in[i]
+		h := &t.headers[i]
 		buf := t.packets[i*bufSize : (i+1)*bufSize : (i+1)*bufSize]
-		length := t.r.respond(v, buf, int(in.len), &t.from[i])
-		if length == 0 {
+		length := t.r.respond(v, buf, int(h.len), &t.from[i])
+		if length == 0 { // rare
+			t.send(first, i)
+			first = i + 1
 			continue
 		}
-		out := &t.out[answers].hdr
-		out.Name, out.Namelen = in.hdr.Name, in.hdr.Namelen
-		iov := &t.outIov[answers]
-		iov.Base = &buf[0]
-		iov.SetLen(length)
+		t.vectors[i].SetLen(length)
 		if t.wildcard {
-			out.Control = in.hdr.Control
-			out.SetControllen(leaveFrom(&t.control[i], int(in.hdr.Controllen)))
+			h.hdr.SetControllen(leaveFrom(&t.control[i], int(h.hdr.Controllen)))
 		}
-		answers++
 	}
-	t.send(answers)
+	t.send(first, n)
 	t.r.flush()
 	if timed {
 		t.r.counters.observe(time.Since(start), n)
@@ -287,7 +280,7 @@ func (t *udpThread) warm(v *view, n int) {
 	var hashes [batch]uint64
 	nm := &t.r.q.name
 	for i := range n {
-		if _, ok := nm.parse(t.packets[i*bufSize:(i+1)*bufSize], headerLen, int(t.in[i].len)); ok {
+		if _, ok := nm.parse(t.packets[i*bufSize:(i+1)*bufSize], headerLen, int(t.headers[i].len)); ok {
 			hashes[i] = nm.hash[0]
 		}
 	}
@@ -314,14 +307,15 @@ func leaveFrom(c *[controlSize]byte, n int) int {
 	return n
 }
 
-// send sends the first n answers. A socket that is full is waited for, a little.
-func (t *udpThread) send(n int) {
-	for sent := 0; sent < n; {
-		done, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(t.fd), uintptr(unsafe.Pointer(&t.out[sent])),
-			uintptr(n-sent), unix.MSG_DONTWAIT, 0, 0)
+// send sends the answers from one up to another. A socket that is full is
+// waited for, a little.
+func (t *udpThread) send(sent, end int) {
+	for sent < end {
+		done, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(t.fd), uintptr(unsafe.Pointer(&t.headers[sent])),
+			uintptr(end-sent), unix.MSG_DONTWAIT, 0, 0)
 		if errno == unix.EAGAIN {
-			done, _, errno = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(t.fd), uintptr(unsafe.Pointer(&t.out[sent])),
-				uintptr(n-sent), 0, 0, 0)
+			done, _, errno = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(t.fd), uintptr(unsafe.Pointer(&t.headers[sent])),
+				uintptr(end-sent), 0, 0, 0)
 		}
 		switch {
 		case errno == unix.EINTR:
