@@ -30,8 +30,9 @@ func TestUnchangedFilesAreNotParsedAgain(t *testing.T) {
 	}
 	parsed := func() bool {
 		t.Helper()
-		z, _, err := kt.k.parse(kt.spec, Options{})
-		return err != nil || z != kt.k.running[kt.spec.Name]
+		served := kt.k.current()[kt.spec.Name]
+		z, _, err := readAgain(kt.spec, &served, Options{})
+		return err != nil || z != served.Zone
 	}
 	write(included, "b A 192.0.2.1\n")
 	write(kt.spec.File, text)
@@ -62,7 +63,8 @@ func TestUnchangedFilesAreNotParsedAgain(t *testing.T) {
 	moved := kt.spec
 	moved.File = filepath.Join(filepath.Dir(kt.spec.File), "other.zone")
 	write(moved.File, text)
-	if z, _, err := kt.k.parse(moved, Options{}); err != nil || z == kt.k.running[kt.spec.Name] {
+	served := kt.k.current()[kt.spec.Name]
+	if z, _, err := readAgain(moved, &served, Options{}); err != nil || z == served.Zone {
 		t.Errorf("another file of the zone is not read: %v", err)
 	}
 }
@@ -76,20 +78,29 @@ func TestWarningsStay(t *testing.T) {
 	}
 }
 
-// TestServe: a load that its caller did not take is forgotten.
-func TestServe(t *testing.T) {
+// TestLoadChangesNothing: what was loaded and not taken is no measure for what
+// comes, does not run on, and is not kept on the disk.
+func TestLoadChangesNothing(t *testing.T) {
 	kt := newKeeperTest(t)
 	kt.write(1, 98)
 	served := kt.load(File, 1, nil, 0).Zone
 	kt.write(2, 82)
-	kt.load(File, 2, nil, 0)
-	kt.k.Serve([]*Zone{served})
+	if l := kt.k.Load([]Spec{kt.spec}, nil)[0]; l.Source != File || kt.k.LoadOne(kt.spec, false).Source != File {
+		t.Fatalf("a good file is refused: %v", l.Err)
+	}
+	kt.k.Save(t.Context())
+	kt.wantSerials(1)
 	kt.write(3, 70) // 18 records fewer than what was not taken, 28 % fewer than what is served
 	if l := kt.load(Running, 1, ErrShrunk, 0); l.Zone != served {
 		t.Error("what runs on is not what is served")
 	}
 	kt.write(2, 82)
 	kt.load(File, 2, nil, 0)
+	if l, err := kt.k.Rollback(kt.spec.Name); err != nil || l.Zone.Serial() != 1 {
+		t.Fatalf("rollback: %+v, %v", l, err)
+	}
+	kt.load(File, 2, nil, 0)
+	kt.wantSerials(2, 1)
 }
 
 func TestFIFOIsRefused(t *testing.T) {

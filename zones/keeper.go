@@ -1,10 +1,10 @@
 package zones
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -35,7 +35,10 @@ type Loaded struct {
 	Zone     *Zone // nil: SERVFAIL. The same pointer as before where nothing changed
 	Source   Source
 	Err      error     // why the file is not what is served: Problems, or an error that says how to accept it
-	Warnings []Problem // about the file, and about keeping copies
+	Warnings []Problem // about the file, and about copies that can't be read
+
+	reading *reading   // what Zone was read from; nil: a copy
+	refuses [][32]byte // contents that were rolled back from
 }
 
 // Reasons why a file that is good in itself is not taken. Load and Rollback
@@ -46,156 +49,166 @@ var (
 	ErrRolledBack = errors.New("the file is what was rolled back from")
 )
 
-// Keeper loads the configured zones, decides which file may take the place of
-// what runs, and keeps the last good versions of each zone on disk. Its methods
-// may be called from any goroutine, one call runs at a time.
+// Keeper decides which file of each configured zone may take the place of what
+// is served, and keeps the last good versions on disk, in three steps: Load,
+// LoadOne and Rollback decide and change nothing; Take is told what is served of
+// it; Save writes that. Its methods may be called from any goroutine.
 type Keeper struct {
-	mu      sync.Mutex
-	store   store
-	running map[string]*Zone // by name
-	read    map[string]reading
-	started bool
-	now     func() time.Time
+	store store
+	now   func() time.Time
+
+	mu     sync.Mutex
+	served map[string]Loaded // by name, those that have a zone; never changed, only replaced. nil before the first Take
+	unkept map[string]error  // by name; never changed, only replaced
+
+	saving sync.Mutex
+	saved  map[string]*Zone // by name, the newest version on the disk as far as it is known; guarded by saving
 }
 
-// reading is what the file that was taken last was read from, so that it need
-// not be parsed again as long as it says the same.
+// reading is what a zone was read from, so that it need not be parsed again as
+// long as its files say the same.
 type reading struct {
 	inputs   inputs
-	digest   [32]byte // of the zone that came of it
 	warnings []Problem
 }
 
 // OpenKeeper makes a keeper whose versions are under dir. A folder that can't
-// be made or written is no error here, but a warning with each zone: the zones
-// can be served all the same.
+// be made or written is no error here, but one that Unkept has for each zone:
+// the zones can be served all the same.
 func OpenKeeper(dir string) (*Keeper, error) {
 	if dir == "" {
 		return nil, errors.New("open zone keeper: no folder given")
 	}
-	return &Keeper{store: store{dir: dir}, running: map[string]*Zone{}, read: map[string]reading{}, now: time.Now}, nil
+	return &Keeper{store: store{dir: dir}, now: time.Now}, nil
 }
 
 // Load reads the files of all configured zones and says for each what to serve.
 // The names in accept are taken even if they shrank, went back or were rolled
-// back. The first Load runs at full speed, as nothing is answered yet; later
-// ones pause every 200 µs (see Pause).
+// back. Before the first Take it runs at full speed, as nothing is answered yet;
+// later it pauses every 200 µs (see Pause).
 //
 // At a reload old and new zone exist together, one zone after the other: the
 // most that is needed besides is about twice the largest zone.
 func (k *Keeper) Load(specs []Spec, accept map[string]bool) []Loaded {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	served := k.current()
 	var opt Options
-	if k.started {
+	if served != nil {
 		opt.Yield = Pause
 	}
-	k.started = true
-	found, listErr := k.store.list()
-	running := make(map[string]*Zone, len(specs))
+	found, _ := k.store.list() // what can't be listed is not compared with; Save tells
 	results := make([]Loaded, len(specs))
-	var save []*saving
 	for i, spec := range specs {
-		l, takes := k.load(spec, found[fileName(spec.Name)], accept[spec.Name], opt)
-		if l.Source == File && listErr != nil {
-			l.warn("", listErr)
-		}
-		if takes != nil {
-			takes.loaded = &results[i]
-			save = append(save, takes)
-		}
-		if l.Zone != nil {
-			running[spec.Name] = l.Zone
-		}
-		results[i] = l
+		results[i] = k.load(spec, served[spec.Name], found[fileName(spec.Name)], accept[spec.Name], opt)
 	}
-	k.running = running
-	maps.DeleteFunc(k.read, func(name string, _ reading) bool { return running[name] == nil })
-	k.store.save(save, opt)
 	return results
 }
 
-// Serve tells the keeper what is served where that is not what the last Load
-// gave, since its caller did not take it: what comes is judged beside these,
-// and these run on if it is refused.
-func (k *Keeper) Serve(served []*Zone) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.running = make(map[string]*Zone, len(served))
-	for _, z := range served {
-		k.running[z.name] = z
-	}
-}
-
-// parse reads the zone's files, unless they say what they said when that which
-// runs was read from them. Then it gives that.
-func (k *Keeper) parse(spec Spec, opt Options) (*Zone, reading, error) {
-	last, running := k.read[spec.Name], k.running[spec.Name]
-	if running != nil && last.digest == running.digest && last.inputs.unchanged(spec.File, opt) {
-		return running, last, nil
-	}
-	now := reading{inputs: inputs{file: spec.File}}
-	z, warnings, err := parseFile(spec.Name, spec.File, &now.inputs, opt)
-	now.warnings = slices.Clip(warnings)
-	if z != nil {
-		now.digest = z.digest
-	}
-	return z, now, err
-}
-
-// LoadOne reads the file of one zone again, as Load does; the others stay as
-// they are.
+// LoadOne reads the file of one zone again, as Load does.
 func (k *Keeper) LoadOne(spec Spec, accept bool) Loaded {
+	found, _ := k.store.list()
+	return k.load(spec, k.current()[spec.Name], found[fileName(spec.Name)], accept, Options{Yield: Pause})
+}
+
+// current is what is served, by name.
+func (k *Keeper) current() map[string]Loaded {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	opt := Options{Yield: Pause}
+	return k.served
+}
+
+// Take says that all of this is served, and nothing else: what comes is judged
+// beside it, and it runs on if that is refused.
+func (k *Keeper) Take(all []Loaded) {
+	served := make(map[string]Loaded, len(all))
+	for _, l := range all {
+		if l.Zone != nil {
+			served[l.Spec.Name] = l
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.served = served
+}
+
+// Save writes a version of each zone that was taken and whose newest version
+// says something else. When ctx ends it leaves out the rest. What could not be
+// kept is told by Unkept, and tried again by the next Save.
+func (k *Keeper) Save(ctx context.Context) {
+	k.saving.Lock()
+	defer k.saving.Unlock()
+	served := k.current()
 	found, listErr := k.store.list()
-	l, takes := k.load(spec, found[fileName(spec.Name)], accept, opt)
-	if l.Source == File && listErr != nil {
-		l.warn("", listErr)
+	saved := make(map[string]*Zone, len(served))
+	var save []*saving
+	for name, l := range served {
+		kept := found[fileName(name)]
+		switch {
+		case l.Source == LastGood && l.refuses == nil: // it is one of the versions
+		case len(kept) > 0 && (k.saved[name] == l.Zone || kept[0].holds(&l)):
+			saved[name] = l.Zone
+		default:
+			save = append(save, &saving{zone: l.Zone, kept: kept, header: header{Taken: k.now(), File: l.Spec.File, Refuses: l.refuses}})
+		}
 	}
-	if l.Zone != nil {
-		k.running[spec.Name] = l.Zone
+	k.store.save(ctx, save, listErr)
+	unkept := map[string]error{}
+	for _, s := range save {
+		if s.err != nil {
+			unkept[s.zone.name] = s.err
+		} else {
+			saved[s.zone.name] = s.zone
+		}
 	}
-	if takes != nil {
-		takes.loaded = &l
-		k.store.save([]*saving{takes}, opt)
-	}
-	return l
+	k.saved = saved
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.unkept = unkept
+}
+
+// Unkept says why the last Save could not keep a zone's version, by name. It is
+// not to be changed.
+func (k *Keeper) Unkept() map[string]error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.unkept
 }
 
 // Judge says why Load would not take the zone in the place of what is served
 // unless it is accepted; nil: it would.
 func (k *Keeper) Judge(z *Zone) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	found, _ := k.store.list() // what can't be listed is not compared with
-	return judge(z, k.before(Spec{Name: z.name}, found[fileName(z.name)]), false)
+	return judge(z, before(k.current()[z.name], found[fileName(z.name)]), false)
 }
 
-func (l *Loaded) warn(what string, err error) {
-	l.Warnings = append(l.Warnings, Problem{Text: what + err.Error()})
+// readAgain reads the zone's files, unless they say what they said when that which
+// is served was read from them. Then it gives that.
+func readAgain(spec Spec, served *Loaded, opt Options) (*Zone, *reading, error) {
+	if served.reading != nil && served.reading.inputs.unchanged(spec.File, opt) {
+		return served.Zone, served.reading, nil
+	}
+	now := &reading{inputs: inputs{file: spec.File}}
+	z, warnings, err := parseFile(spec.Name, spec.File, &now.inputs, opt)
+	now.warnings = slices.Clip(warnings)
+	return z, now, err
 }
 
-// load decides about one zone. It gives what to save, where that is needed.
-func (k *Keeper) load(spec Spec, kept []Version, accept bool, opt Options) (Loaded, *saving) {
+// load decides about one zone.
+func (k *Keeper) load(spec Spec, served Loaded, kept []Version, accept bool, opt Options) Loaded {
 	l := Loaded{Spec: spec}
-	z, now, err := k.parse(spec, opt)
+	z, now, err := readAgain(spec, &served, opt)
 	l.Warnings = now.warnings
-	before := k.before(spec, kept)
+	before := before(served, kept)
 	if err == nil {
 		err = judge(z, before, accept)
 	}
 	if err != nil {
 		l.Err = err
-		k.fallBack(&l, kept, opt)
-		return l, nil
+		k.fallBack(&l, &served, kept, opt)
+		return l
 	}
-	k.read[spec.Name] = now
-	l.Source = File
-	l.Zone = z
-	if before.zone != nil && before.zone.digest == z.digest {
-		l.Zone = before.zone // the same content: nothing has to be compiled again
+	l.Source, l.Zone, l.reading = File, z, now
+	if served.Zone != nil && served.Zone.digest == z.digest {
+		l.Zone, l.refuses = served.Zone, served.refuses // the same content: nothing has to be compiled again
 	}
 	if before.known && before.digest != z.digest && before.serial == z.serial {
 		l.Warnings = append(l.Warnings, Problem{
@@ -203,31 +216,30 @@ func (k *Keeper) load(spec Spec, kept []Version, accept bool, opt Options) (Load
 			Text: fmt.Sprintf("the zone changed, but its serial is still %d", z.serial),
 		})
 	}
-	if len(kept) > 0 && kept[0].Digest == z.digest && !kept[0].damaged { // before has read it
-		return l, nil
-	}
-	return l, &saving{zone: z, kept: kept, header: header{Taken: k.now(), File: spec.File}}
+	return l
 }
 
 // previous is what a new file is compared with.
 type previous struct {
 	known   bool
-	zone    *Zone
 	serial  uint32
 	records int
 	digest  [32]byte
 	refused [][32]byte // contents that were rolled back from
 }
 
-// before finds what ran, else what was served last before the start.
-func (k *Keeper) before(spec Spec, kept []Version) previous {
+// before finds what is served, else what was served last before the start.
+func before(served Loaded, kept []Version) previous {
 	var p previous
 	if len(kept) > 0 {
 		v := kept[0].head()
 		p = previous{known: true, serial: v.Serial, records: v.Records, digest: v.Digest, refused: v.refuses}
 	}
-	if z := k.running[spec.Name]; z != nil {
-		p.known, p.zone, p.serial, p.records, p.digest = true, z, z.serial, z.records, z.digest
+	if z := served.Zone; z != nil {
+		p.known, p.serial, p.records, p.digest = true, z.serial, z.records, z.digest
+		if served.refuses != nil { // its version may not be written yet
+			p.refused = served.refuses
+		}
 	}
 	return p
 }
@@ -253,15 +265,15 @@ func judge(z *Zone, before previous, accept bool) error {
 func serialBack(old, new uint32) bool { return old != new && new-old >= 1<<31 }
 
 // fallBack finds what to serve in place of a file that was refused.
-func (k *Keeper) fallBack(l *Loaded, kept []Version, opt Options) {
-	if z := k.running[l.Spec.Name]; z != nil {
-		l.Zone, l.Source = z, Running
+func (k *Keeper) fallBack(l, served *Loaded, kept []Version, opt Options) {
+	if served.Zone != nil {
+		l.Zone, l.Source, l.reading, l.refuses = served.Zone, Running, served.reading, served.refuses
 		return
 	}
 	for i := range kept {
 		z, err := k.store.open(l.Spec.Name, &kept[i], opt)
 		if err != nil {
-			l.warn("", err)
+			l.Warnings = append(l.Warnings, Problem{Text: err.Error()})
 			continue
 		}
 		l.Zone, l.Source = z, LastGood
@@ -293,8 +305,6 @@ func (k *Keeper) Kept() func(name string) []Version {
 
 // Open reads one kept version, for a comparison.
 func (k *Keeper) Open(name string, number uint64) (*Zone, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	found, err := k.store.list()
 	for _, v := range found[fileName(name)] {
 		if v.Number == number {
@@ -307,18 +317,17 @@ func (k *Keeper) Open(name string, number uint64) (*Zone, error) {
 	return nil, fmt.Errorf("no version %d of the zone %s is kept", number, name)
 }
 
-// Rollback goes back to the kept version before the one that is served. It
-// becomes the newest version itself, and the content that was left is not
-// taken from the file again until the file changes or is accepted.
+// Rollback says which kept version to go back to: that before the one that is
+// served. Once it is taken and saved it is the newest version itself, and the
+// content that was left is not taken from the file again until the file changes
+// or is accepted.
 func (k *Keeper) Rollback(name string) (Loaded, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	found, err := k.store.list()
 	if err != nil {
 		return Loaded{}, err
 	}
 	kept := found[fileName(name)]
-	left := k.before(Spec{Name: name}, kept)
+	left := before(k.current()[name], kept)
 	if !left.known {
 		return Loaded{}, fmt.Errorf("no version of the zone %s is kept", name)
 	}
@@ -331,14 +340,11 @@ func (k *Keeper) Rollback(name string) (Loaded, error) {
 			errs = append(errs, err)
 			continue
 		}
-		l := Loaded{
+		return Loaded{
 			Spec: Spec{Name: name, File: v.File}, Zone: z, Source: LastGood,
-			Err: fmt.Errorf("%w (serial %d)", ErrRolledBack, left.serial),
-		}
-		s := &saving{zone: z, kept: kept, loaded: &l, header: header{Taken: k.now(), File: v.File, Refuses: append(slices.Clone(left.refused), left.digest)}}
-		k.store.save([]*saving{s}, Options{Yield: Pause})
-		k.running[name] = z
-		return l, nil
+			Err:     fmt.Errorf("%w (serial %d)", ErrRolledBack, left.serial),
+			refuses: append(slices.Clone(left.refused), left.digest),
+		}, nil
 	}
 	return Loaded{}, errors.Join(append(errs, fmt.Errorf("no earlier version of the zone %s is kept", name))...)
 }

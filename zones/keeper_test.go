@@ -60,6 +60,13 @@ func (t *keeperTest) load(source Source, serial uint32, reason error, warnings i
 	return t.check(t.k.Load([]Spec{t.spec}, nil)[0], source, serial, reason, warnings)
 }
 
+func (t *keeperTest) accept(serial uint32) {
+	t.Helper()
+	t.check(t.k.Load([]Spec{t.spec}, map[string]bool{t.spec.Name: true})[0], File, serial, nil, 0)
+}
+
+// check compares what was loaded, and has it served and kept. What could not be
+// kept counts as a warning.
 func (t *keeperTest) check(l Loaded, source Source, serial uint32, reason error, warnings int) Loaded {
 	t.Helper()
 	if l.Source != source || (l.Zone == nil) != (source == None) || l.Zone != nil && l.Zone.Serial() != serial {
@@ -67,6 +74,11 @@ func (t *keeperTest) check(l Loaded, source Source, serial uint32, reason error,
 	}
 	if reason == nil && l.Err != nil || reason != nil && !errors.Is(l.Err, reason) && reason != errAny || reason == errAny && l.Err == nil {
 		t.Fatalf("error %v, want %v", l.Err, reason)
+	}
+	t.k.Take([]Loaded{l})
+	t.k.Save(t.Context())
+	for _, err := range t.k.Unkept() {
+		l.Warnings = append(l.Warnings, Problem{Text: err.Error()})
 	}
 	if len(l.Warnings) != warnings {
 		t.Fatalf("warnings %v, want %d", l.Warnings, warnings)
@@ -133,7 +145,13 @@ func TestOneBadZoneAmongMany(t *testing.T) {
 	if err := os.WriteFile(specs[3].File, []byte("@ 60 SOA a. b. 1 2 3 4 5\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for i, l := range kt.k.Load(specs, nil) {
+	loaded := kt.k.Load(specs, nil)
+	kt.k.Take(loaded)
+	kt.k.Save(t.Context())
+	if len(kt.k.Unkept()) > 0 {
+		t.Errorf("not kept: %v", kt.k.Unkept())
+	}
+	for i, l := range loaded {
 		if (l.Source == None) != (i == 3) || len(l.Warnings) > 0 || len(kt.k.Versions(l.Spec.Name)) != 1 && i != 3 {
 			t.Errorf("%s: source %v, error %v, warnings %v", l.Spec.Name, l.Source, l.Err, l.Warnings)
 		}
@@ -142,7 +160,6 @@ func TestOneBadZoneAmongMany(t *testing.T) {
 
 func TestShrinkAndSerialNeedAccepting(t *testing.T) {
 	kt := newKeeperTest(t)
-	accept := map[string]bool{kt.spec.Name: true}
 	kt.write(10, 18) // 20 records
 	kt.load(File, 10, nil, 0)
 	kt.write(11, 14) // 16: exactly 20 % less
@@ -151,12 +168,12 @@ func TestShrinkAndSerialNeedAccepting(t *testing.T) {
 	kt.load(Running, 11, ErrShrunk, 0)
 	kt.restart()
 	kt.load(LastGood, 11, ErrShrunk, 0)
-	kt.check(kt.k.Load([]Spec{kt.spec}, accept)[0], File, 12, nil, 0)
+	kt.accept(12)
 	kt.load(File, 12, nil, 0)
 
 	kt.write(11, 11)
 	kt.load(Running, 12, ErrSerialBack, 0)
-	kt.check(kt.k.Load([]Spec{kt.spec}, accept)[0], File, 11, nil, 0)
+	kt.accept(11)
 	kt.write(11+1<<31, 11) // neither before nor after, RFC 1982 §3.2
 	kt.load(Running, 11, ErrSerialBack, 0)
 	kt.write(11+1<<31-1, 11) // as far on as can be
@@ -210,7 +227,7 @@ func TestVersionsAndRollback(t *testing.T) {
 	kt.restart()
 	kt.load(LastGood, 5, ErrRolledBack, 0)
 	kt.wantSerials(5, 6, 7, 6, 5)
-	kt.check(kt.k.Load([]Spec{kt.spec}, map[string]bool{kt.spec.Name: true})[0], File, 7, nil, 0)
+	kt.accept(7)
 	back(6)
 	kt.write(8, 10)
 	kt.load(File, 8, nil, 0)
@@ -251,11 +268,11 @@ func TestNoCopyIsAWarning(t *testing.T) {
 		kt.write(1, 10)
 		kt.dir = filepath.Join(kt.spec.File, "below a file")
 		kt.restart()
-		kt.load(File, 1, nil, 2)
+		kt.load(File, 1, nil, 1)
 		kt.write(2, 10)
-		kt.load(File, 2, nil, 2)
+		kt.load(File, 2, nil, 1)
 		kt.writeText("broken")
-		kt.load(Running, 2, errAny, 0)
+		kt.load(Running, 2, errAny, 1)
 	})
 	t.Run("full disk", func(t *testing.T) {
 		kt := newKeeperTest(t)
@@ -293,7 +310,8 @@ func TestLoadOne(t *testing.T) {
 	kt := newKeeperTest(t)
 	other := Spec{Name: "other.example.", File: filepath.Join(t.TempDir(), "none")}
 	kt.write(1, 18)
-	kt.k.Load([]Spec{kt.spec, other}, nil)
+	kt.k.Take(kt.k.Load([]Spec{kt.spec, other}, nil))
+	kt.k.Save(t.Context())
 	kt.write(2, 10)
 	z, _, err := ParseFile(kt.spec.Name, kt.spec.File, Options{})
 	if err != nil || !errors.Is(kt.k.Judge(z), ErrShrunk) {
@@ -309,7 +327,7 @@ func TestLoadOne(t *testing.T) {
 }
 
 // TestKeptLooksOnce: listing the versions of thousands of zones reads the
-// folder once, and waits for no load.
+// folder once, and waits for no save.
 func TestKeptLooksOnce(t *testing.T) {
 	kt := newKeeperTest(t)
 	for serial := range uint32(keepVersions) {
@@ -326,13 +344,13 @@ func TestKeptLooksOnce(t *testing.T) {
 	if got, want := fmt.Sprint(numbers), "[5 4 3 2]"; got != want {
 		t.Errorf("versions %s, want %s as they were and are still there", got, want)
 	}
-	kt.k.mu.Lock() // as a load does
-	defer kt.k.mu.Unlock()
+	kt.k.saving.Lock() // as a save does
+	defer kt.k.saving.Unlock()
 	done := make(chan struct{})
 	go func() { defer close(done); kt.k.Versions(kt.spec.Name) }()
 	select {
 	case <-done:
 	case <-time.After(10 * time.Second):
-		t.Fatal("listing waits for a load")
+		t.Fatal("listing waits for a save")
 	}
 }

@@ -2,6 +2,8 @@ package zones
 
 import (
 	"bufio"
+	"cmp"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -58,8 +60,8 @@ type header struct {
 type saving struct {
 	zone   *Zone
 	kept   []Version
-	loaded *Loaded // gets the warnings
 	header header
+	err    error // why it is not kept
 }
 
 // fileName is a zone's name as part of a file's.
@@ -158,6 +160,12 @@ func (v *Version) readHead() {
 	}
 }
 
+// holds says whether a version is what would be written of a zone.
+func (v *Version) holds(l *Loaded) bool {
+	v.head()
+	return !v.damaged && v.Digest == l.Zone.digest && len(l.refuses) <= len(v.refuses)
+}
+
 // open reads a version and compares it with its digest.
 func (s store) open(name string, v *Version, opt Options) (*Zone, error) {
 	z, _, err := ParseFile(name, v.path, opt)
@@ -174,22 +182,24 @@ func (s store) open(name string, v *Version, opt Options) (*Zone, error) {
 // together with their file system.
 const fewSavings = 16
 
-// save writes versions and removes those that are too old. What fails becomes
-// a warning: a full disk must not keep a good zone from being served.
-func (s store) save(all []*saving, opt Options) {
+// save writes versions and removes those that are too old. What fails is noted:
+// a full disk must not keep a good zone from being served.
+func (s store) save(ctx context.Context, all []*saving, listErr error) {
 	if len(all) == 0 {
 		return
 	}
-	fail := func(v *saving, err error) { v.loaded.warn("no copy of the zone is kept: ", err) }
-	if err := os.MkdirAll(s.dir, 0o750); err != nil {
-		for _, v := range all {
-			fail(v, err)
+	fail := func(v *saving, err error) {
+		if err != nil && v.err == nil {
+			v.err = fmt.Errorf("no copy of the zone is kept: %w", err)
 		}
-		return
 	}
+	err := cmp.Or(listErr, os.MkdirAll(s.dir, 0o750))
 	written := map[*saving]string{}
 	for _, v := range all {
-		tmp, err := s.writeAside(v, opt, len(all) <= fewSavings)
+		tmp, err := "", cmp.Or(err, ctx.Err())
+		if err == nil {
+			tmp, err = s.writeAside(v, len(all) <= fewSavings)
+		}
 		if err != nil {
 			fail(v, err)
 			continue
@@ -203,41 +213,35 @@ func (s store) save(all []*saving, opt Options) {
 			err = unix.Syncfs(int(dir.Fd()))
 		}
 	}
-	for _, v := range all {
-		tmp := written[v]
-		if tmp == "" {
-			continue
-		}
+	for v, tmp := range written {
 		next := uint64(1)
 		if len(v.kept) > 0 {
 			next = v.kept[0].Number + 1
 		}
+		err := err
 		if err == nil {
 			err = os.Rename(tmp, s.path(v.zone.name, next))
 		}
-		if err != nil {
-			fail(v, err)
+		if fail(v, err); err != nil {
 			os.Remove(tmp)
 			continue
 		}
 		for _, old := range v.kept[min(len(v.kept), keepVersions-1):] {
 			if err := os.Remove(old.path); err != nil {
-				v.loaded.warn("an old copy of the zone stays: ", err)
+				v.err = fmt.Errorf("an old copy of the zone stays: %w", err)
 			}
 		}
 	}
 	if err == nil {
 		err = dir.Sync()
 	}
-	if err != nil {
-		for _, v := range all {
-			fail(v, err)
-		}
+	for v := range written {
+		fail(v, err)
 	}
 }
 
 // writeAside writes a version under a name that list does not find.
-func (s store) writeAside(v *saving, opt Options, sync bool) (tmp string, err error) {
+func (s store) writeAside(v *saving, sync bool) (tmp string, err error) {
 	tmp = filepath.Join(s.dir, fileName(v.zone.name)+".tmp")
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
 	if err != nil {
@@ -252,7 +256,7 @@ func (s store) writeAside(v *saving, opt Options, sync bool) (tmp string, err er
 		}
 	}
 	if err == nil {
-		_, err = z.write(f, newPacer(opt.Yield))
+		_, err = z.write(f, newPacer(Pause))
 	}
 	if err == nil && sync {
 		err = f.Sync()

@@ -52,15 +52,22 @@ func (d *deployment) data(r *policy.Revision) dnsserver.Data {
 	return data
 }
 
-// loadedZones are the zones as their files have them, those that are there.
-func (d *deployment) loadedZones() []*zones.Zone {
-	var all []*zones.Zone
+// load is what the zones' keeper is told of it.
+func (d *deployment) load() []zones.Loaded {
+	all := make([]zones.Loaded, len(d.zones))
 	for i := range d.zones {
-		if z := d.zones[i].Zone; z != nil {
-			all = append(all, z)
-		}
+		all[i] = d.zones[i].Loaded
 	}
 	return all
+}
+
+// with is the deployment with one of its zones loaded anew.
+func (d *deployment) with(l zones.Loaded) *deployment {
+	next := *d
+	next.zones = slices.Clone(d.zones)
+	z := next.zone(l.Spec.Name)
+	*z = zoneState{Loaded: l, names: z.names, since: time.Now()}
+	return &next
 }
 
 func (d *deployment) zone(name string) *zoneState {
@@ -83,7 +90,7 @@ func (d *deployment) hasICMP() bool {
 
 // firstDeployment loads what a node starts with. A zone that can't be loaded,
 // or does not fit the steered names, must not keep the others from being served.
-func (n *Node) firstDeployment(settings *config.Settings) (*deployment, error) {
+func (n *Node) firstDeployment(settings *config.Settings) *deployment {
 	d := &deployment{settings: settings, loaded: time.Now()}
 	warnings, err := config.CheckZones(settings, d.take(n.keeper.Load(settings.Zones, nil)))
 	d.warnings = append(d.warnings, configProblems(warnings)...)
@@ -101,7 +108,7 @@ func (n *Node) firstDeployment(settings *config.Settings) (*deployment, error) {
 			n.log.Error("names are not steered", "zone", z.Spec.Name, "error", z.unlaid)
 		}
 	}
-	return d, nil
+	return d
 }
 
 // nextDeployment loads what is to take the place of before: whole, or an
@@ -184,10 +191,10 @@ func (z *zoneState) lay() {
 }
 
 // zoneStatus is what is served of each zone; versions may be nil.
-func (d *deployment) zoneStatus(versions func(*zoneState) []api.ZoneVersion) []api.Zone {
+func (d *deployment) zoneStatus(unkept map[string]error, versions func(*zoneState) []api.ZoneVersion) []api.Zone {
 	all := make([]api.Zone, len(d.zones))
 	for i := range d.zones {
-		all[i] = d.zones[i].status()
+		all[i] = d.zones[i].status(unkept)
 		if versions != nil {
 			all[i].Versions = versions(&d.zones[i])
 		}
@@ -195,7 +202,7 @@ func (d *deployment) zoneStatus(versions func(*zoneState) []api.ZoneVersion) []a
 	return all
 }
 
-func (z *zoneState) status() api.Zone {
+func (z *zoneState) status(unkept map[string]error) api.Zone {
 	s := api.Zone{
 		Name: z.Spec.Name, File: z.Spec.File, Source: z.source(), Loaded: z.since,
 		Warnings: zoneProblems(z.Warnings), Names: z.names,
@@ -203,6 +210,9 @@ func (z *zoneState) status() api.Zone {
 	if z.Zone != nil {
 		digest := z.Zone.Digest()
 		s.Serial, s.Records, s.Digest = z.Zone.Serial(), z.Zone.Records(), fmt.Sprintf("%x", digest)
+	}
+	if err := unkept[z.Spec.Name]; err != nil {
+		s.Warnings = append(s.Warnings, api.Problem{Text: err.Error()})
 	}
 	if z.served != nil {
 		for _, name := range z.served.Hidden() {

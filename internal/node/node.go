@@ -103,10 +103,8 @@ func (n *Node) build(settings *config.Settings, stored policy.Stored) error {
 	}
 	n.mainFile = settings.Path
 	settings, wentBack := n.recall(settings)
-	first, err := n.firstDeployment(settings)
-	if err != nil {
-		return err
-	}
+	first := n.firstDeployment(settings)
+	n.keeper.Take(first.load())
 	n.now.running, n.now.wentBack = first, wentBack
 
 	if settings.Node.Roles.DNS && !settings.Observe {
@@ -167,6 +165,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	parts = append(parts,
 		part{name: "api", run: n.runAPI, ready: n.apiTried},
+		part{name: "zones", run: n.runSaveZones, stopWithin: 10 * time.Second},
 		part{name: "trial", run: n.runTrial},
 		part{name: "hangup", run: n.runHangup},
 		part{name: "watchdog", run: n.runWatchdog},

@@ -55,18 +55,18 @@ func (n *Node) reload(ctx context.Context, r api.ReloadRequest) (api.ReloadResul
 	}
 	if err != nil {
 		n.unmarkTrial(copies)
-		n.keeper.Serve(before.loadedZones()) // what it loaded is not served
 		var rejected *api.Rejected
 		if errors.As(err, &rejected) {
 			n.change(func(s *situation) { s.failure = &api.ReloadFailure{At: time.Now(), Problems: rejected.Problems} })
 		}
 		return result, err
 	}
+	n.saveZones(context.WithoutCancel(ctx))
 	result.Revision = rev.Number
 	result.Warnings = slices.Clone(next.warnings)
 	for i := range next.zones {
 		if z := &next.zones[i]; z.Err != nil || z.unlaid != nil {
-			result.Zones = append(result.Zones, z.status())
+			result.Zones = append(result.Zones, z.status(n.keeper.Unkept()))
 		}
 	}
 	if r.Confirm > 0 {
@@ -284,9 +284,9 @@ func (n *Node) goBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.keeper.Serve(back.loadedZones())
 	n.trial.before = nil
 	n.change(func(s *situation) { s.confirmBy, s.wentBack = time.Time{}, time.Now() })
+	n.saveZones(ctx)
 	n.log.Warn("the configuration was not confirmed: the one before runs again", "revision", rev.Number)
 	n.notify.ready(fmt.Sprintf("revision %d", rev.Number))
 	return nil

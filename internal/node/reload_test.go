@@ -74,6 +74,7 @@ func TestRefusedReloadIsForgotten(t *testing.T) {
 	r := newRig(t)
 	r.writeZone(1, hosts(100))
 	r.start()
+	r.wantKept(1)
 
 	r.listen = taken.Addr().String()
 	r.writeConfig()
@@ -87,8 +88,8 @@ func TestRefusedReloadIsForgotten(t *testing.T) {
 	if text := rejected(t, r.reload(0)); !strings.Contains(text, "20 %") {
 		t.Errorf("refused with %s", text)
 	}
-	if z := r.zone("shop.example."); z.Serial != 1 {
-		t.Errorf("serial %d is served", z.Serial)
+	if z := r.zone("shop.example."); z.Serial != 1 || len(z.Versions) != 1 {
+		t.Errorf("serial %d is served, versions %+v", z.Serial, z.Versions)
 	}
 	r.write("shop.zone", "broken\n")
 	if _, err := r.node.ZoneReload(t.Context(), "shop.example.", false, "root"); err != nil {

@@ -81,7 +81,7 @@ func (n *Node) Status(ctx context.Context) (api.Status, error) {
 		Node:     n.nodeStatus(s),
 		Alarms:   n.alarms(s, decision),
 		Decision: decision,
-		Zones:    s.running.zoneStatus(nil),
+		Zones:    s.running.zoneStatus(n.keeper.Unkept(), nil),
 	}
 	if n.observer != nil {
 		status.Observe = n.observer.Status()

@@ -16,7 +16,7 @@ import (
 // Zones lists what is served of each configured zone, and what is kept.
 func (n *Node) Zones(context.Context) ([]api.Zone, error) {
 	kept := n.keeper.Kept()
-	return n.situation().running.zoneStatus(func(z *zoneState) []api.ZoneVersion { return z.versions(kept) }), nil
+	return n.situation().running.zoneStatus(n.keeper.Unkept(), func(z *zoneState) []api.ZoneVersion { return z.versions(kept) }), nil
 }
 
 // versions lists what is kept of the zone.
@@ -97,22 +97,20 @@ func (n *Node) ZoneReload(ctx context.Context, name string, accept bool, author 
 	}
 	defer n.loading.give()
 	before := n.situation().running
-	next := &deployment{settings: before.settings, warnings: before.warnings, loaded: before.loaded}
+	var next *deployment
 	if name == "" {
 		accepted := map[string]bool{}
 		for _, spec := range before.settings.Zones {
 			accepted[spec.Name] = accept
 		}
+		next = &deployment{settings: before.settings, warnings: before.warnings, loaded: before.loaded}
 		next.take(n.keeper.Load(before.settings.Zones, accepted))
 	} else {
 		old, err := n.configured(name)
 		if err != nil {
 			return nil, err
 		}
-		next.zones = append(next.zones, before.zones...)
-		one := &deployment{settings: before.settings}
-		one.take([]zones.Loaded{n.keeper.LoadOne(old.Spec, accept)})
-		*next.zone(name) = one.zones[0]
+		next = before.with(n.keeper.LoadOne(old.Spec, accept))
 	}
 	next.keepUnfit(before)
 	next.lay(before)
@@ -128,7 +126,7 @@ func (n *Node) ZoneReload(ctx context.Context, name string, accept bool, author 
 			continue
 		}
 		n.log.Info("zone loaded", "zone", z.Spec.Name, "source", z.source(), "author", author, "accept", accept, "error", z.Err)
-		s := z.status()
+		s := z.status(n.keeper.Unkept())
 		s.Versions = z.versions(kept)
 		changed = append(changed, s)
 	}
@@ -144,7 +142,9 @@ func (d *deployment) keepUnfit(before *deployment) {
 			continue
 		}
 		if _, err := config.CheckZones(d.settings, []*zones.Zone{z.Zone}); err != nil {
-			z.Zone, z.Source, z.Err = old.Zone, zones.Running, err
+			spec := z.Spec
+			z.Loaded = old.Loaded
+			z.Spec, z.Source, z.Err = spec, zones.Running, err
 		}
 	}
 }
@@ -165,11 +165,7 @@ func (n *Node) ZoneRollback(ctx context.Context, name string, author string) (ap
 	}
 	loaded.Spec = old.Spec
 	before := n.situation().running
-	next := &deployment{settings: before.settings, warnings: before.warnings, loaded: before.loaded}
-	next.zones = append(next.zones, before.zones...)
-	one := &deployment{settings: before.settings}
-	one.take([]zones.Loaded{loaded})
-	*next.zone(name) = one.zones[0]
+	next := before.with(loaded)
 	next.keepUnfit(before)
 	if z := next.zone(name); z.Zone == old.Zone {
 		return api.Zone{}, errors.Join(api.ErrConflict, z.Err)
@@ -181,13 +177,13 @@ func (n *Node) ZoneRollback(ctx context.Context, name string, author string) (ap
 	n.trial.keepZones(next, name)
 	z := next.zone(name)
 	n.log.Warn("zone rolled back", "zone", name, "from", old.Zone.Serial(), "to", z.Zone.Serial(), "author", author)
-	s := z.status()
+	s := z.status(n.keeper.Unkept())
 	s.Versions = z.versions(n.keeper.Kept())
 	return s, nil
 }
 
-// deployZones serves a deployment whose zones alone are others. It is done also
-// when the person who asked has gone: the zones' keeper has taken them already.
+// deployZones serves a deployment whose zones alone are others, and keeps their
+// versions. It is not left half done because the person who asked has gone.
 func (n *Node) deployZones(ctx context.Context, next *deployment) error {
 	ctx = context.WithoutCancel(ctx)
 	n.prepare(next)
@@ -195,9 +191,29 @@ func (n *Node) deployZones(ctx context.Context, next *deployment) error {
 	if err := n.turn.take(ctx); err != nil {
 		return err
 	}
-	defer n.turn.give()
 	_, err := n.deploy(ctx, next, false)
+	n.turn.give()
+	if err == nil {
+		n.saveZones(ctx)
+	}
 	return err
+}
+
+// saveZones keeps a version of each zone that is served. What can't be kept
+// stands with the zone; the disk may be full, and the zone is good all the same.
+func (n *Node) saveZones(ctx context.Context) {
+	n.keeper.Save(ctx)
+	if unkept := n.keeper.Unkept(); len(unkept) > 0 && ctx.Err() == nil {
+		n.log.Warn("not all zones have a copy on the disk; see pharos zone list", "zones", len(unkept))
+	}
+}
+
+// runSaveZones keeps the zones of the start, once DNS is open: there may be
+// thousands.
+func (n *Node) runSaveZones(ctx context.Context) error {
+	n.saveZones(ctx)
+	<-ctx.Done()
+	return nil
 }
 
 // prepare compiles the zones of a deployment, so that neither deciding nor
@@ -209,7 +225,8 @@ func (n *Node) prepare(next *deployment) {
 }
 
 // deploy has the loop serve another deployment, and where decide is set decide
-// by its settings. The turn is held.
+// by its settings. Only from then on are its zones what others are judged
+// beside. The turn is held.
 func (n *Node) deploy(ctx context.Context, next *deployment, decide bool) (*policy.Revision, error) {
 	r := deploy{next: next, decide: decide, done: make(chan *policy.Revision, 1)}
 	if err := n.loop.do(context.WithoutCancel(ctx), r); err != nil {
@@ -217,5 +234,6 @@ func (n *Node) deploy(ctx context.Context, next *deployment, decide bool) (*poli
 	}
 	rev := <-r.done
 	n.change(func(s *situation) { s.running = next })
+	n.keeper.Take(next.load())
 	return rev, nil
 }

@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 
 	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/policy"
@@ -144,6 +149,74 @@ func TestZoneBrokenAtReload(t *testing.T) {
 	if got := r.other(); got != "192.0.2.54" {
 		t.Errorf("the running zone answers %s", got)
 	}
+}
+
+// wantKept waits until so many versions of shop.example are kept.
+func (r *rig) wantKept(want int) {
+	r.t.Helper()
+	eventually(r.t, "versions are kept", func() bool { return len(r.zone("shop.example.").Versions) == want })
+}
+
+// TestDNSIsOpenBeforeVersionsAreKept: a slow disk does not keep a first start
+// from answering, and what could not be kept is told.
+func TestDNSIsOpenBeforeVersionsAreKept(t *testing.T) {
+	r := newRig(t)
+	if err := os.MkdirAll(filepath.Join(r.data, "zones"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	slow := filepath.Join(r.data, "zones", "shop.example.tmp")
+	if err := unix.Mkfifo(slow, 0o600); err != nil { // opens when somebody reads it, and can't be synced
+		t.Fatal(err)
+	}
+	r.start()
+	r.wantAnswer(addrA)
+	if z := r.zone("shop.example."); len(z.Versions)+len(z.Warnings) > 0 {
+		t.Errorf("the disk is not slow: %+v", z)
+	}
+	f, err := os.Open(slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, f); err != nil {
+		t.Error(err)
+	}
+	f.Close()
+	told := func() bool {
+		return slices.ContainsFunc(r.zone("shop.example.").Warnings, func(p api.Problem) bool { return strings.Contains(p.Text, "no copy of the zone is kept") })
+	}
+	eventually(t, "it is told that nothing is kept", told)
+	if s := r.status().Zones[0]; len(s.Warnings) == 0 {
+		t.Errorf("the status does not tell: %+v", s)
+	}
+	if err := r.reload(0); err != nil {
+		t.Fatal(err)
+	}
+	if z := r.zone("shop.example."); len(z.Versions) != 1 || told() {
+		t.Errorf("the next reload does not keep it: %+v", z)
+	}
+}
+
+// TestRefusedRollbackChangesNothing: neither what is kept nor what is judged.
+func TestRefusedRollbackChangesNothing(t *testing.T) {
+	r := newRig(t)
+	r.writeZone(1, "www IN CNAME mail\n") // at a start it is served all the same
+	r.start()
+	r.wantKept(1)
+	r.writeZone(2, "")
+	if err := r.reload(0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.node.ZoneRollback(t.Context(), "shop.example.", "root"); !errors.Is(err, api.ErrConflict) {
+		t.Fatalf("rollback to a zone that does not fit: %v", err)
+	}
+	r.wantKept(2)
+	if err := r.reload(0); err != nil {
+		t.Fatal(err)
+	}
+	if z := r.zone("shop.example."); z.Serial != 2 || z.Source != "file" || !z.Versions[0].Serving {
+		t.Errorf("after a refused rollback: %+v", z)
+	}
+	r.wantAnswer(addrA)
 }
 
 // A zone that no longer lets a name be steered is refused, also when the zone
