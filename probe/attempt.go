@@ -46,11 +46,17 @@ type result struct {
 	outcome policy.Outcome
 	what    string // "503 from 203.0.113.10:443"; not for Timeout
 	detail  string // more, where there is more to say
+	fault   fault  // of this host, why nothing was asked; only for Timeout
 }
 
-func success(what string) result         { return result{policy.Success, what, ""} }
-func refused(what, detail string) result { return result{policy.Refused, what, detail} }
-func noAnswer(detail string) result      { return result{policy.Timeout, "", detail} }
+func success(what string) result         { return result{outcome: policy.Success, what: what} }
+func refused(what, detail string) result { return result{policy.Refused, what, detail, ""} }
+func noAnswer(detail string) result      { return result{outcome: policy.Timeout, detail: detail} }
+
+// unasked is what came of an attempt that failed before it asked: a fault of
+// this host, else no answer.
+func unasked(f fault, detail string) result { return result{policy.Timeout, "", detail, f} }
+
 func (r result) after(d time.Duration) string {
 	s := r.what + " after " + duration(d)
 	if r.detail != "" {
@@ -61,8 +67,10 @@ func (r result) after(d time.Duration) string {
 
 // check is the check of one target that is under way: up to Target.Attempts
 // attempts beside each other. The first that is answered decides it, success
-// or not; where none is, the timeout does. When nothing of it is left, the next
-// check of the target uses it again.
+// or not; where none is, the timeout does. Where a fault of this host kept the
+// first from asking, the target had less than the timeout to answer: then the
+// check ends without an observation, unless one decides it or finds the path
+// broken. When nothing of it is left, the next check of the target uses it again.
 type check struct {
 	p *Prober
 	t *target
@@ -78,6 +86,8 @@ type check struct {
 	holds   int         // goroutines and an armed timer that use the check
 	over    time.Time   // when it was decided or aborted; zero: it is not
 	last    string      // what is known of why an attempt was not answered
+	unasked result      // of the first attempt, where it met a fault of this host
+	broken  bool        // an attempt found the path broken
 }
 
 // begin readies c for the call of run. Nobody else uses it.
@@ -85,7 +95,7 @@ func (c *check) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.start, c.over, c.last = time.Time{}, time.Time{}, ""
+	c.start, c.over, c.last, c.unasked, c.broken = time.Time{}, time.Time{}, "", result{}, false
 	c.steps, c.made, c.running, c.holds = 0, 1, 1, 1
 }
 
@@ -142,7 +152,7 @@ func (c *check) step() {
 		c.arm()
 	default:
 		c.mu.Unlock()
-		c.decide(c.unanswered())
+		c.giveUp()
 		return
 	}
 	c.mu.Unlock()
@@ -161,13 +171,36 @@ func (c *check) attempt(n int) {
 	if none && r.detail != "" {
 		c.last = r.detail
 	}
+	switch {
+	case !none:
+	case r.fault != "" && n == 1:
+		c.unasked = r
+	case r.fault == "" && c.steps < c.t.Attempts:
+		c.broken = true // it ended before its time
+	}
 	exhausted := c.running == 0 && (c.made == c.t.Attempts || c.steps >= c.t.Attempts)
 	c.mu.Unlock()
 	switch {
 	case !none:
 		c.decide(policy.Observation{Outcome: r.outcome, Latency: latency, Reason: r.after(latency)})
 	case exhausted:
+		c.giveUp()
+	}
+}
+
+// giveUp ends a check that nobody answered.
+func (c *check) giveUp() {
+	c.mu.Lock()
+	r, broken := c.unasked, c.broken
+	c.mu.Unlock()
+	if r.fault == "" || broken {
 		c.decide(c.unanswered())
+		return
+	}
+	if c.finish() {
+		c.p.unable(c.t, r.fault, r.detail)
+		c.p.freeWorker()
+		c.release()
 	}
 }
 

@@ -67,7 +67,7 @@ func connect(to netip.AddrPort) (fd int, err error) {
 	err = unix.Connect(fd, addr)
 	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
 		_ = unix.Close(fd)
-		return -1, os.NewSyscallError("connect", err)
+		return -1, portFault(os.NewSyscallError("connect", err), "tcp", to)
 	}
 	return fd, nil
 }
@@ -182,9 +182,9 @@ func judge(err error, peer string) result {
 		case syscall.ECONNRESET, syscall.EPIPE:
 			return refused("connection reset by "+peer, "")
 		}
-		// A path or this machine, not the target: no route, no port, no file
-		// descriptor left. Another attempt may fare better.
-		return noAnswer(errorText(err))
+		// A path (no route) or this host (no port, no file descriptor left), not
+		// the target. Another attempt may fare better.
+		return unasked(faultOf(err), errorText(err))
 	}
 	if why := tlsRefusal(err); why != "" {
 		return refused("TLS fails with "+peer, why)
@@ -192,7 +192,7 @@ func judge(err error, peer string) result {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return refused("connection closed by "+peer, "")
 	}
-	return noAnswer(errorText(err))
+	return unasked(faultOf(err), errorText(err))
 }
 
 // errorText is the innermost text of an error; who was asked what is in the

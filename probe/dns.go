@@ -18,7 +18,8 @@ import (
 // id of its own.
 type dnsChecker struct {
 	d      DNS
-	name   string // address and port
+	addr   netip.AddrPort
+	name   string // addr, for people
 	query  dns.Msg
 	packed []byte // query, in wire form
 	rcode  int
@@ -33,7 +34,8 @@ func newDNSChecker(t Target) (*dnsChecker, error) {
 	if d.Type == "" {
 		d.Type = "SOA"
 	}
-	c := &dnsChecker{d: d, name: netip.AddrPortFrom(t.Address, d.Port).String()}
+	c := &dnsChecker{d: d, addr: netip.AddrPortFrom(t.Address, d.Port)}
+	c.name = c.addr.String()
 	c.query.SetQuestion(dns.Fqdn(d.Name), dns.StringToType[strings.ToUpper(d.Type)])
 	c.query.RecursionDesired = false
 	c.query.SetEdns0(1232, false)
@@ -92,7 +94,7 @@ func (c *dnsChecker) exchange(ctx context.Context, network string) (*dns.Msg, er
 	var dialer net.Dialer
 	socket, err := dialer.DialContext(ctx, network, c.name)
 	if err != nil {
-		return nil, err
+		return nil, portFault(err, network, c.addr)
 	}
 	defer socket.Close()
 	stop := context.AfterFunc(ctx, func() { _ = socket.SetDeadline(time.Unix(1, 0)) })

@@ -54,7 +54,11 @@ func (c *execChecker) attempt(ctx context.Context, _ int) result {
 		WaitDelay:   linger,
 	}
 	if err := cmd.Start(); err != nil {
-		return noAnswer("can't be run: " + errorText(err))
+		f := faultOf(err)
+		if errors.Is(err, syscall.EAGAIN) { // of fork
+			f = faultProcesses
+		}
+		return unasked(f, "can't be run: "+errorText(err))
 	}
 	group := cmd.Process.Pid
 	stop := context.AfterFunc(ctx, func() { _ = unix.Kill(-group, unix.SIGKILL) })

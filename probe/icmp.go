@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -48,7 +47,11 @@ func (c *icmpChecker) close()       {}
 func (c *icmpChecker) attempt(ctx context.Context, _ int) result {
 	s, err := c.pings.socket(c.addr.Is6())
 	if err != nil {
-		return noAnswer(err.Error())
+		f := faultOf(err)
+		if errors.Is(err, os.ErrPermission) {
+			f = faultRights
+		}
+		return unasked(f, err.Error())
 	}
 	e := s.expect(c.addr, c.size)
 	defer s.forget(e)
@@ -65,16 +68,12 @@ func (c *icmpChecker) attempt(ctx context.Context, _ int) result {
 
 // pings owns the ICMP sockets, one a family, opened when first needed.
 type pings struct {
-	log *slog.Logger
-	wg  *sync.WaitGroup
+	wg *sync.WaitGroup
 
 	mu     sync.Mutex
 	v4, v6 *pingSocket
-	warned bool
 	closed bool
 }
-
-func newPings(log *slog.Logger, wg *sync.WaitGroup) *pings { return &pings{log: log, wg: wg} }
 
 // socket returns the socket of a family. A failure is tried again by the next
 // attempt: rights may come later.
@@ -93,10 +92,6 @@ func (p *pings) socket(six bool) (*pingSocket, error) {
 	}
 	opened, err := openPing(six)
 	if err != nil {
-		if !p.warned {
-			p.warned = true
-			p.log.Error("icmp checks are impossible: they need CAP_NET_RAW, or a group inside net.ipv4.ping_group_range", "error", err)
-		}
 		return nil, err
 	}
 	p.adopt(opened)

@@ -19,6 +19,7 @@ type metrics struct {
 	late     prometheus.Counter
 	checks   map[string][]prometheus.Counter // by kind, then outcome
 	duration map[string]prometheus.Observer  // by kind
+	faults   map[fault]prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -34,6 +35,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 		checks:   map[string][]prometheus.Counter{},
 		duration: map[string]prometheus.Observer{},
+		faults:   map[fault]prometheus.Counter{},
 	}
 	checks := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pharos_probe_checks_total", Help: "Checks that ended, by kind and outcome.",
@@ -48,8 +50,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}
 		m.duration[kind] = duration.WithLabelValues(kind)
 	}
+	faults := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pharos_probe_local_faults_total", Help: "Checks that ended without an observation because of a fault of this host, by kind of fault.",
+	}, []string{"kind"})
+	for f := range remedies {
+		m.faults[f] = faults.WithLabelValues(string(f))
+	}
 	if reg != nil {
-		reg.MustRegister(m.targets, m.running, m.late, checks, duration)
+		reg.MustRegister(m.targets, m.running, m.late, checks, duration, faults)
 	}
 	return m
 }

@@ -49,6 +49,7 @@ type Prober struct {
 	metrics *metrics
 	pings   *pings
 	files   tlsFiles
+	faults  faultLog
 	make    func(Target) (checker, error)
 	epoch   time.Time     // schedule times count from here, by the monotonic clock
 	wake    chan struct{} // tells the schedule of earlier work; holds one
@@ -88,7 +89,8 @@ type target struct {
 }
 
 // New returns a prober without targets. It calls report for each check that
-// ended: from many goroutines at once, but in order for each target, which is
+// ended, save those that a fault of this host (no file descriptor, port or
+// memory left) kept from asking: from many goroutines at once, but in order for each target, which is
 // not checked again before report returned. reg may be nil.
 func New(cfg Config, report func(policy.Observation), log *slog.Logger, reg prometheus.Registerer) *Prober {
 	p := &Prober{
@@ -102,7 +104,8 @@ func New(cfg Config, report func(policy.Observation), log *slog.Logger, reg prom
 		targets: map[policy.TargetID]*target{},
 	}
 	p.files.log = log
-	p.pings = newPings(log, &p.wg)
+	p.faults.log = log
+	p.pings = &pings{wg: &p.wg}
 	p.make = p.newChecker
 	return p
 }
@@ -408,4 +411,13 @@ func (p *Prober) tell(t *target, o policy.Observation) {
 	o.Target, o.Observer, o.At = t.ID, p.cfg.Observer, time.Now()
 	p.metrics.observe(t.Check.Kind(), o)
 	p.report(o)
+}
+
+// unable counts and logs a check of t that a fault of this host prevented.
+func (p *Prober) unable(t *target, f fault, detail string) {
+	if p.ctx.Err() != nil {
+		return
+	}
+	p.metrics.faults[f].Inc()
+	p.faults.tell(f, t, detail)
 }

@@ -284,19 +284,35 @@ func inNetns(t *testing.T) bool {
 		loopbackUp(t)
 		return true
 	}
+	runInNetns(t, 0)
+	return false
+}
+
+// inNetnsUnprivileged is inNetns without any right, and so without an interface.
+func inNetnsUnprivileged(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(namespaceEnv) != "" {
+		return true
+	}
+	runInNetns(t, 1000)
+	return false
+}
+
+// runInNetns runs the calling test as a user of that number.
+func runInNetns(t *testing.T, user int) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), namespaceEnv+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: user, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: user, HostID: os.Getgid(), Size: 1}},
 	}
 	out, err := cmd.CombinedOutput()
 	t.Logf("in a namespace:\n%s", out)
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
 		t.Errorf("failed in a namespace: %v", err)
 	}
-	return false
 }
 
 func loopbackUp(t *testing.T) {
