@@ -41,7 +41,7 @@ func askBoth(v *view, packet []byte, via transport, from netip.Addr, turn uint64
 	sa.setAddr(from)
 	at := func() {
 		for i := range 2 * len(v.counters.turns) {
-			v.counters.lanes[0].turns.at(i).Store(turn)
+			v.counters.lanes[0].turns.at(int32(i)).Store(turn)
 		}
 	}
 	room := func() []byte { return append(make([]byte, 0, 70000), packet...)[:70000] }

@@ -134,16 +134,17 @@ func (q *question) client() netip.Addr { return q.from.addr() }
 func (r *responder) fast(v *view, buf []byte) (n int, ok bool) {
 	q := &r.q
 	nm := &q.name
-	if s := v.special.get(nm.hash[0], nm.bytes()); s != nil {
-		if s.zone == nil {
-			return 0, false
-		}
-		if q.qtype == dns.TypeA || q.qtype == dns.TypeAAAA {
-			return r.steer(v, s, buf)
-		}
-		if s.away {
-			return 0, false
-		}
+	addresses := q.qtype == dns.TypeA || q.qtype == dns.TypeAAAA
+	switch s, sp := v.lookup(nm); {
+	case s != nil && addresses:
+		return r.steer(v, s, nil, buf)
+	case sp == nil:
+	case sp.zone == nil:
+		return 0, false
+	case addresses:
+		return r.steer(v, v.steered[sp.end], sp.alias, buf)
+	case sp.away:
+		return 0, false
 	}
 	z, nested := v.index.find(nm, q.qtype)
 	if z == nil {
@@ -220,7 +221,7 @@ func (r *responder) fastStar(v *view, z *zoneAnswers, nested bool, rel, skip int
 				return 0, false
 			}
 			if q.qtype == dns.TypeA || q.qtype == dns.TypeAAAA {
-				return r.steer(v, s, buf)
+				return r.steer(v, v.steered[s.end], nil, buf)
 			}
 		}
 	}
@@ -278,16 +279,16 @@ func (r *responder) missing(v *view, z *zoneAnswers, buf []byte, rcode int, ttl 
 	return r.finish(v, buf, q.end+len(records), flagAA, rcode), true
 }
 
-// steer answers with the addresses that the decision gives.
-func (r *responder) steer(v *view, sp *special, buf []byte) (n int, ok bool) {
+// steer answers with the addresses that the decision gives; a is the alias that
+// led to the steered name, or nil.
+func (r *responder) steer(v *view, s *steered, a *alias, buf []byte) (n int, ok bool) {
 	q := &r.q
 	r.steering = true
-	s := v.steered[sp.end]
 	if s.fail {
 		return r.empty(v, buf, dns.RcodeServerFailure), true
 	}
 	at, count, owner := q.end, 0, uint16(toQuestion)
-	if a := sp.alias; a != nil {
+	if a != nil {
 		at, count, owner = at+len(a.chain), int(a.count), a.owner
 		if at > q.limit || q.end+len(a.absent) > q.limit {
 			return 0, false
@@ -307,10 +308,10 @@ func (r *responder) steer(v *view, sp *special, buf []byte) (n int, ok bool) {
 	}
 	f, sel := s.pick(group, fam, k, r.counters)
 	if sel.count == 0 {
-		return r.absent(v, sp, buf, min(sp.zone.negTTL, s.negTTL))
+		return r.absent(v, s, a, buf)
 	}
-	if sp.alias != nil {
-		copy(buf[q.end:], sp.alias.chain)
+	if a != nil {
+		copy(buf[q.end:], a.chain)
 	}
 	flags := byte(flagAA)
 	b, ok := f.append(buf[:at], sel, owner, q.limit)
@@ -325,13 +326,13 @@ func (r *responder) steer(v *view, sp *special, buf []byte) (n int, ok bool) {
 }
 
 // absent answers that a steered name has no address of the family.
-func (r *responder) absent(v *view, sp *special, buf []byte, ttl uint32) (n int, ok bool) {
-	if sp.alias == nil {
-		return r.missing(v, sp.zone, buf, dns.RcodeSuccess, ttl)
+func (r *responder) absent(v *view, s *steered, a *alias, buf []byte) (n int, ok bool) {
+	if a == nil {
+		return r.missing(v, s.zone, buf, dns.RcodeSuccess, s.negTTL)
 	}
-	n, ok = r.copy(v, buf, sp.alias.absent, 0)
+	n, ok = r.copy(v, buf, a.absent, 0)
 	if ok {
-		binary.BigEndian.PutUint32(buf[r.q.end+sp.alias.ttlAt:], ttl)
+		binary.BigEndian.PutUint32(buf[r.q.end+a.ttlAt:], s.negTTL)
 	}
 	return n, ok
 }

@@ -98,14 +98,15 @@ type growing struct {
 
 type counterChunk [128]counter
 
-func (g *growing) at(i int) *counter {
-	return &(*g.chunks.Load())[i/len(counterChunk{})][i%len(counterChunk{})]
+func (g *growing) at(i int32) *counter {
+	return &(*g.chunks.Load())[uint32(i)/uint32(len(counterChunk{}))][uint32(i)%uint32(len(counterChunk{}))]
 }
 
-func (g *growing) add(i int) uint64 { return g.at(i).Add(1) }
+func (g *growing) add(i int32) uint64 { return g.at(i).Add(1) }
 
 // grow makes room for n counters. Only one goroutine may call it at a time.
-func (g *growing) grow(n int) {
+func (g *growing) grow(to int32) {
+	n := int(to)
 	var chunks []*counterChunk
 	if old := g.chunks.Load(); old != nil {
 		chunks = *old
@@ -136,9 +137,9 @@ type counters struct {
 	view  func() *view
 	conns func() int
 
-	mu    sync.Mutex // guards the numbering
-	turns map[string]int
-	sites map[siteKey]int
+	mu    sync.Mutex       // guards the numbering
+	turns map[string]int32 // by the name's wire form
+	sites map[siteKey]int32
 }
 
 // siteKey is a service's site, as answers are counted by.
@@ -148,17 +149,17 @@ type siteKey struct {
 }
 
 func newCounters(lanes int) *counters {
-	return &counters{lanes: make([]lane, lanes), turns: map[string]int{}, sites: map[siteKey]int{}}
+	return &counters{lanes: make([]lane, lanes), turns: map[string]int32{}, sites: map[siteKey]int32{}}
 }
 
 // turn returns the number of a steered name's turns. It lasts as long as the server.
-func (c *counters) turn(name string) int {
+func (c *counters) turn(wire []byte) int32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n, ok := c.turns[name]
+	n, ok := c.turns[string(wire)]
 	if !ok {
-		n = len(c.turns)
-		c.turns[name] = n
+		n = int32(len(c.turns))
+		c.turns[string(wire)] = n
 		for i := range c.lanes {
 			c.lanes[i].turns.grow(2*n + 2)
 		}
@@ -167,13 +168,13 @@ func (c *counters) turn(name string) int {
 }
 
 // site returns the number of a service's site. It lasts as long as the server.
-func (c *counters) site(service policy.ServiceID, site policy.SiteID) int {
+func (c *counters) site(service policy.ServiceID, site policy.SiteID) int32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := siteKey{service, site}
 	n, ok := c.sites[k]
 	if !ok {
-		n = len(c.sites)
+		n = int32(len(c.sites))
 		c.sites[k] = n
 		for i := range c.lanes {
 			c.lanes[i].sites.grow(n + 1)

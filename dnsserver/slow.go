@@ -123,7 +123,7 @@ func (s *slowPath) steer(r *responder, v *view, o *outcome, id uint16) {
 			return
 		}
 	}
-	s.c.negative(sp.zone, min(sp.zone.negTTL, st.negTTL))
+	s.c.negative(st.zone, st.negTTL)
 }
 
 // chaos answers what is asked of the server itself.

@@ -9,16 +9,21 @@ import (
 	"github.com/scloudstack/pharos/policy"
 )
 
-// steered is the compiled form of one policy.Answer. What most answers need
-// lies together, for the processor's cache.
+// steered is the compiled form of one policy.Answer, at one name of one zone.
+// What most answers need lies inside it, for the processor's cache.
 type steered struct {
-	from    *policy.Answer // nil: the name has none and fails
+	wire    []byte       // the name
+	zone    *zoneAnswers // that the name is in
 	choices []choice
-	turn    int // the number of its counters of turns
-	negTTL  uint32
+	turn    int32  // the number of its counters of turns
+	negTTL  uint32 // of a NODATA
 	fail    bool
 	pickBy  policy.PickBy
 	only    [1]choice // choices, where there is one
+
+	room     [112]byte // wire, and the A records of only, where they fit
+	siteRoom [4]int32
+	from     *policy.Answer // nil: the name has none and fails
 }
 
 // choice is what one client group is answered with: A, then AAAA.
@@ -26,10 +31,10 @@ type choice [2]family
 
 // family is one choice's A or AAAA records.
 type family struct {
-	records []byte // those of all members, the owner being a pointer to the question
-	size    int    // octets of a record
-	total   uint64 // of weights; 0: all members together
-	sites   []int  // numbers of the counters of each record's site
+	records []byte  // those of all members, the owner being a pointer to the question
+	sites   []int32 // numbers of the counters of each record's site
+	size    int     // octets of a record
+	total   uint64  // of weights; 0: all members together
 	members []member
 	stride  uint64
 }
@@ -51,20 +56,37 @@ type pickKey struct {
 }
 
 // compileSteered makes the Answer of a name ready.
-func compileSteered(name string, a *policy.Answer, c *counters) *steered {
-	s := &steered{from: a, fail: true}
-	if a == nil {
-		return s
+func compileSteered(wire []byte, zone *zoneAnswers, a *policy.Answer, c *counters) *steered {
+	s := &steered{wire: wire, zone: zone, from: a, fail: true, negTTL: zone.negTTL}
+	if a != nil {
+		s.fail, s.negTTL, s.pickBy, s.turn = a.Fail || len(a.Choices) == 0, min(a.NegTTL, zone.negTTL), a.PickBy, c.turn(wire)
+		if s.choices = s.only[:]; len(a.Choices) != 1 {
+			s.choices = make([]choice, len(a.Choices))
+		}
+		for i := range a.Choices {
+			s.choices[i][dns4].compile(a, a.Choices[i].A, dns4, c)
+			s.choices[i][dns6].compile(a, a.Choices[i].AAAA, dns6, c)
+		}
 	}
-	s.fail, s.negTTL, s.pickBy, s.turn = a.Fail || len(a.Choices) == 0, a.NegTTL, a.PickBy, c.turn(name)
-	if s.choices = s.only[:]; len(a.Choices) != 1 {
-		s.choices = make([]choice, len(a.Choices))
-	}
-	for i := range a.Choices {
-		s.choices[i][dns4].compile(a, a.Choices[i].A, dns4, c)
-		s.choices[i][dns6].compile(a, a.Choices[i].AAAA, dns6, c)
-	}
+	s.gather()
 	return s
+}
+
+// gather moves in what has room.
+func (s *steered) gather() {
+	room := s.room[:0:len(s.room)]
+	move := func(b *[]byte) {
+		if at := len(room); at+len(*b) <= cap(room) {
+			room = append(room, *b...)
+			*b = room[at:len(room):len(room)]
+		}
+	}
+	f := &s.only[0][dns4]
+	move(&s.wire)
+	move(&f.records)
+	if len(f.sites) <= len(s.siteRoom) {
+		f.sites = s.siteRoom[:copy(s.siteRoom[:], f.sites)]
+	}
 }
 
 // The two families, as indexes.
@@ -170,7 +192,7 @@ func (s *steered) pick(group, fam int, k pickKey, l *lane) (*family, selection) 
 		}
 		return f, selection{count: len(f.sites)}
 	}
-	turn := l.turns.add(2*s.turn+fam) - 1
+	turn := l.turns.add(2*s.turn+int32(fam)) - 1
 	sel, rotate := selection{count: len(f.sites)}, turn
 	if f.total > 0 {
 		m := f.weighted(s.pickBy, turn, k)

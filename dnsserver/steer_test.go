@@ -21,7 +21,7 @@ type picker struct {
 
 func pickerOf(a *policy.Answer) picker {
 	c := newCounters(1)
-	return picker{compileSteered("s.", a, c), &c.lanes[0], c}
+	return picker{compileSteered([]byte("\x01s\x00"), &zoneAnswers{}, a, c), &c.lanes[0], c}
 }
 
 // sitesPicked asks n times and counts the sites of the first address.

@@ -19,6 +19,7 @@ type view struct {
 	index    zoneIndex
 	special  *specials
 	steered  []*steered // by number; see specials
+	direct   []*steered // of a steered name's slot in special
 	groups   *classifier
 	ahead    map[*zones.Zone]*zoneAnswers // compiled and not served yet; see Server.Prepare
 }
@@ -109,9 +110,9 @@ func (x *zoneIndex) find(n *name, qtype uint16) (z *zoneAnswers, nested bool) {
 // steered ones, and aliases of them or of names in other zones. They stay the
 // same as long as the zones do; decisions only change what steered numbers mean.
 type specials struct {
-	slots   []uint64 // like zoneIndex
-	entries []special
-	names   []string // of the steered ones, canonical, by number
+	slots   []uint64  // like zoneIndex
+	entries []special // the steered names first, by number
+	names   []string  // theirs, canonical
 }
 
 // special is one such name.
@@ -132,11 +133,13 @@ type alias struct {
 	ttlAt  int    // of the SOA record, in the records of absent
 }
 
+func (x *specials) start(h uint64) uint64 { return (h >> 32) * uint64(len(x.slots)) >> 32 }
+
 func (x *specials) get(h uint64, wire []byte) *special {
 	if len(x.entries) == 0 {
 		return nil
 	}
-	for at := (h >> 32) * uint64(len(x.slots)) >> 32; ; {
+	for at := x.start(h); ; {
 		s := x.slots[at]
 		if s == 0 {
 			return nil
@@ -152,27 +155,47 @@ func (x *specials) get(h uint64, wire []byte) *special {
 	}
 }
 
-// warmSteered is table.warm for steered names.
-func (v *view) warmSteered(hashes []uint64) (sum byte) {
+// lookup is get, by a shorter way to a steered name.
+func (v *view) lookup(n *name) (*steered, *special) {
 	x := v.special
 	if len(x.entries) == 0 {
-		return 0
+		return nil, nil
 	}
-	for i, h := range hashes {
-		hashes[i] = x.slots[(h>>32)*uint64(len(x.slots))>>32]
-	}
-	var all [batch]*steered
-	for i, s := range hashes {
-		if number := uint32(s); number != 0 {
-			if e := &x.entries[number-1]; e.zone != nil {
-				sum += e.wire[0]
-				all[i] = v.steered[e.end]
+	h := n.hash[0]
+	for at := x.start(h); ; {
+		s := x.slots[at]
+		if s == 0 {
+			return nil, nil
+		}
+		if s>>32 == h>>32 {
+			if d := v.direct[at]; d != nil {
+				if string(d.wire) == string(n.bytes()) {
+					return d, nil
+				}
+			} else if e := &x.entries[uint32(s)-1]; string(e.wire) == string(n.bytes()) {
+				return nil, e
 			}
 		}
+		if at++; at == uint64(len(x.slots)) {
+			at = 0
+		}
+	}
+}
+
+// warmSteered is table.warm for steered names.
+func (v *view) warmSteered(hashes []uint64) (sum byte) {
+	if len(v.direct) == 0 {
+		return 0
+	}
+	var all [batch]*steered
+	for i, h := range hashes {
+		at := v.special.start(h)
+		all[i] = v.direct[at]
+		sum += byte(v.special.slots[at])
 	}
 	for _, s := range all[:len(hashes)] {
-		if s != nil && len(s.only[0][dns4].records) > 0 {
-			sum += s.only[0][dns4].records[0]
+		if s != nil {
+			sum += s.room[0] + byte(s.turn)
 		}
 	}
 	return sum
@@ -223,7 +246,7 @@ func (x *specials) fill() {
 	var n name
 	for i := range x.entries {
 		n.set(x.entries[i].wire)
-		at := (n.hash[0] >> 32) * uint64(len(x.slots)) >> 32
+		at := x.start(n.hash[0])
 		for x.slots[at] != 0 {
 			if at++; at == uint64(len(x.slots)) {
 				at = 0
@@ -298,6 +321,12 @@ func (v *view) next(d Data, yield func()) *view {
 		answers, groups = d.Revision.Answers, d.Revision.Groups
 	}
 	w.steered = v.compileAnswers(w.special, answers)
+	w.direct = make([]*steered, len(w.special.slots))
+	for at, s := range w.special.slots {
+		if number := int(uint32(s)) - 1; number >= 0 && number < len(w.steered) {
+			w.direct[at] = w.steered[number]
+		}
+	}
 	if w.groups = v.groups; w.groups == nil || !sameGroups(groups, v.data.Revision) {
 		w.groups = newClassifier(groups)
 	}
@@ -354,11 +383,11 @@ func (v *view) compileAnswers(x *specials, answers map[string]*policy.Answer) []
 	}
 	all := make([]*steered, len(x.names))
 	for i, n := range x.names {
-		a := answers[n]
-		if s := old(i); s != nil && s.from == a {
+		a, at := answers[n], &x.entries[i]
+		if s := old(i); s != nil && s.from == a && s.zone == at.zone && string(s.wire) == string(at.wire) {
 			all[i] = s
 		} else {
-			all[i] = compileSteered(n, a, v.counters)
+			all[i] = compileSteered(at.wire, at.zone, a, v.counters)
 		}
 	}
 	return all
