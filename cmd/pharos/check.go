@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -105,6 +107,12 @@ func (a *app) load(f checkFlags) *checked {
 		return c
 	}
 	c.settings = settings
+	switch err := api.CheckFiles(settings.API); {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		c.Warnings = append(c.Warnings, api.Problem{Text: err.Error()}) // they may be there on the node
+	case err != nil:
+		c.fail(err)
+	}
 	for _, spec := range settings.Zones {
 		z, warnings, err := zones.ParseFile(spec.Name, spec.File, zones.Options{})
 		for _, w := range warnings {

@@ -155,7 +155,7 @@ func (p *page) overrides(all []policy.OverrideStatus, now time.Time) {
 		p.linef("  %s", byWhom(o.Author, o.Reason, o.Given, o.Expires, now, o.Suspended, o.Expired).text)
 		p.linef("  decides: %s", or(strings.Join(o.Names, " "), "nothing now"))
 		if len(o.Misses) > 0 {
-			p.linef("  does not reach: %s", strings.Join(o.Misses, "; "))
+			p.linef("  %s", strings.Join(o.Misses, "; "))
 		}
 	}
 }

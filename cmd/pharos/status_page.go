@@ -203,7 +203,7 @@ func (p *page) service(s policy.ServiceStatus, now time.Time) {
 	t.head(" ", "ENDPOINT", "SITE", "HEALTH", "SINCE", "")
 	for _, e := range s.Endpoints {
 		mark := c(" ")
-		if e.InSet {
+		if answered(s.Names, e.Addresses) {
 			mark = cs(green, "*")
 		}
 		t.add(mark, c(strings.Join(e.Addresses, " ")), c(siteList(e.Sites)), health(e.Health), c(since(now, e.Since)), c(endpointNotes(e)))
@@ -270,4 +270,13 @@ func (p *page) next(s api.Status) {
 		}
 		p.linef("%s %s", p.paint(bold, label), n)
 	}
+}
+
+// answered says whether a name is answered with one of the addresses now.
+func answered(names []policy.NameStatus, addresses []string) bool {
+	return slices.ContainsFunc(addresses, func(a string) bool {
+		return slices.ContainsFunc(names, func(n policy.NameStatus) bool {
+			return slices.Contains(n.A, a) || slices.Contains(n.AAAA, a)
+		})
+	})
 }

@@ -156,9 +156,9 @@ func refusedZones(zones []api.Zone) error {
 	case len(refused) == 0:
 		return nil
 	case len(refused) == len(zones):
-		return fmt.Errorf("refused: %s. What was served before goes on", strings.Join(refused, " "))
+		return fmt.Errorf("refused: %s; what was served before goes on", strings.Join(refused, " "))
 	default:
-		return &partError{"refused: " + strings.Join(refused, " ") + ". The others were read"}
+		return &partError{"refused: " + strings.Join(refused, " ") + "; the others were read"}
 	}
 }
 

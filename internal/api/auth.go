@@ -241,3 +241,10 @@ func callerOf(ctx context.Context) (Caller, error) {
 		return Caller{}, errors.New("a request without a caller")
 	}
 }
+
+// CheckFiles says what is wrong with the files that the settings name: tokens,
+// certificates, keys. Nil: a server would take them.
+func CheckFiles(cfg config.API) error {
+	_, err := readAccess(cfg)
+	return err
+}

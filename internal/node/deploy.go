@@ -17,7 +17,8 @@ import (
 // they name with the steered names laid over them. It is never changed.
 type deployment struct {
 	settings *config.Settings
-	zones    []zoneState // in the order of the settings
+	zones    []zoneState    // in the order of the settings
+	byName   map[string]int // into zones
 	warnings []api.Problem
 	loaded   time.Time
 }
@@ -71,10 +72,8 @@ func (d *deployment) with(l zones.Loaded) *deployment {
 }
 
 func (d *deployment) zone(name string) *zoneState {
-	for i := range d.zones {
-		if d.zones[i].Spec.Name == name {
-			return &d.zones[i]
-		}
+	if i, ok := d.byName[name]; ok {
+		return &d.zones[i]
 	}
 	return nil
 }
@@ -141,7 +140,9 @@ func (n *Node) nextDeployment(settings *config.Settings, before *deployment) (*d
 func (d *deployment) take(loaded []zones.Loaded) []*zones.Zone {
 	var good []*zones.Zone
 	steered := d.settings.SteeredNames()
-	for _, l := range loaded {
+	d.byName = make(map[string]int, len(loaded))
+	for i, l := range loaded {
+		d.byName[l.Spec.Name] = i
 		names := slices.Clone(steered[l.Spec.Name])
 		slices.Sort(names)
 		d.zones = append(d.zones, zoneState{Loaded: l, names: names, since: time.Now()})

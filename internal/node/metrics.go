@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/scloudstack/pharos/policy"
 )
 
 // collectTimeout bounds how long a scrape waits for the loop.
@@ -34,6 +36,7 @@ var (
 	descZone         = desc("zone_source", "1; where the zone that is served comes from (file, last-good, running, rollback; none: it answers SERVFAIL).", "zone", "source")
 	descZoneSerial   = desc("zone_serial", "Serial of the zone that is served.", "zone")
 	descZoneRecords  = desc("zone_records", "Records of the zone that is served.", "zone")
+	descTarget       = desc("target_up", "1 where the target is held up, 0 where down; absent where that is not known.", "target", "check")
 	descAlarm        = desc("alarm", "1 while the alarm's cause is there.", "cause", "acknowledged")
 )
 
@@ -43,7 +46,7 @@ type collector struct{ n *Node }
 func (c collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descBuild, descConfig, descConfigLoaded, descReloadFailed, descConfirm, descDecision, descRevision, descMade, descReady,
-		descEntries, descDiskFailing, descDiskDamaged, descDiskPending, descDiskBytes, descZone, descZoneSerial, descZoneRecords, descAlarm,
+		descEntries, descDiskFailing, descDiskDamaged, descDiskPending, descDiskBytes, descZone, descZoneSerial, descZoneRecords, descTarget, descAlarm,
 	} {
 		out <- d
 	}
@@ -90,13 +93,36 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()
-	alarms, err := n.Alarms(ctx)
+	decision, err := n.decision(ctx)
 	if err != nil {
 		return // the node is stopping, or so busy that deciding goes first
 	}
-	for _, a := range alarms {
+	for _, t := range targets(decision) {
+		if t.Health != policy.Unknown {
+			gauge(descTarget, number(t.Health == policy.Up), string(t.Target), t.Label)
+		}
+	}
+	for _, a := range n.alarms(n.situation(), decision) {
 		gauge(descAlarm, 1, a.Cause, strconv.FormatBool(a.Acknowledged))
 	}
+}
+
+// targets are all of a decision, each once.
+func targets(decision policy.Status) map[policy.TargetID]policy.TargetStatus {
+	all := map[policy.TargetID]policy.TargetStatus{}
+	for _, s := range decision.Services {
+		for _, e := range s.Endpoints {
+			for _, t := range e.Targets {
+				all[t.Target] = t
+			}
+		}
+	}
+	for _, s := range decision.Sites {
+		for _, r := range s.Requires {
+			all[r.Target.Target] = r.Target
+		}
+	}
+	return all
 }
 
 func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }

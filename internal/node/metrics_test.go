@@ -53,6 +53,7 @@ func TestMetrics(t *testing.T) {
 		`pharos_zone_serial{zone="shop.example."} 1`,
 		`pharos_alarm{acknowledged="false",cause="zone/other.example."} 1`,
 		fmt.Sprintf("pharos_decision_revision %d\n", r.status().Node.Revision.Number),
+		`pharos_target_up{check="`,
 		"pharos_observations_lost_total 0",
 		"pharos_decision_step_seconds_count",
 		"go_goroutines",

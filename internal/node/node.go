@@ -108,7 +108,7 @@ func (n *Node) build(settings *config.Settings, stored policy.Stored) error {
 	n.now.running, n.now.wentBack = first, wentBack
 
 	if settings.Node.Roles.DNS && !settings.Observe {
-		if n.dns, err = dnsserver.New(settings.DNS, n.log.With("part", "dns"), reg); err != nil {
+		if n.dns, err = dnsserver.New(n.dnsConfig(settings), n.log.With("part", "dns"), reg); err != nil {
 			return err
 		}
 	}
@@ -130,6 +130,16 @@ func (n *Node) build(settings *config.Settings, stored policy.Stored) error {
 	}
 	n.api, err = api.New(settings.API, n, n.log.With("part", "api"), reg)
 	return err
+}
+
+// dnsConfig is what the DNS server is given of the settings. It tells this
+// program's version where they name no other.
+func (n *Node) dnsConfig(s *config.Settings) dnsserver.Config {
+	cfg := s.DNS
+	if cfg.Version == "" {
+		cfg.Version = "pharos " + n.opt.Version.Version
+	}
+	return cfg
 }
 
 // serve has the DNS server answer by a revision. It is the loop's.

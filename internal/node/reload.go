@@ -164,7 +164,7 @@ func (n *Node) apply(ctx context.Context, next, before *deployment) (*policy.Rev
 		return &api.Rejected{What: "configuration " + next.settings.Path, Problems: problems(err)}
 	}
 	if n.dns != nil {
-		if err := n.dns.Reconfigure(next.settings.DNS); err != nil {
+		if err := n.dns.Reconfigure(n.dnsConfig(next.settings)); err != nil {
 			return nil, refuse(err)
 		}
 	}
@@ -172,7 +172,7 @@ func (n *Node) apply(ctx context.Context, next, before *deployment) (*policy.Rev
 		if n.dns == nil {
 			return
 		}
-		if err := n.dns.Reconfigure(before.settings.DNS); err != nil {
+		if err := n.dns.Reconfigure(n.dnsConfig(before.settings)); err != nil {
 			n.log.Error("the listeners can't be taken back", "error", err)
 		}
 	}
