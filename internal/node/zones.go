@@ -212,6 +212,7 @@ func (n *Node) saveZones(ctx context.Context) {
 // thousands.
 func (n *Node) runSaveZones(ctx context.Context) error {
 	n.saveZones(ctx)
+	debug.FreeOSMemory() // of what writing thousands of versions took
 	<-ctx.Done()
 	return nil
 }
