@@ -13,10 +13,11 @@ import (
 	"syscall"
 )
 
-const usage = `usage: bench [flags] dns|zones
+const usage = `usage: bench [flags] dns|zones|reload
 
   dns     server CPU a query and p99 latency of knotd, nsd, gdnsd and pharos
   zones   load time, memory and the answer times beside a reload
+  reload  the answer times beside a reload alone
 `
 
 // options of a run.
@@ -60,6 +61,8 @@ func main() {
 		err = benchDNS(ctx, o)
 	case "zones":
 		err = benchZones(ctx, o)
+	case "reload":
+		err = benchReload(ctx, o)
 	default:
 		flag.Usage()
 		os.Exit(2)

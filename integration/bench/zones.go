@@ -51,6 +51,20 @@ func benchZones(ctx context.Context, o options) error {
 	return reloadPause(ctx, o, dir, large)
 }
 
+// benchReload is the last part of benchZones alone.
+func benchReload(ctx context.Context, o options) error {
+	dir, err := os.MkdirTemp("", "bench-reload-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	large, err := largeZone(dir, o.records)
+	if err != nil {
+		return err
+	}
+	return reloadPause(ctx, o, dir, large)
+}
+
 func loadTable(ctx context.Context, o options, dir, title string, w, empty workload, records int) error {
 	fmt.Printf("\n%s\n  %-8s %12s %16s\n", title, "server", "load s", "bytes a record")
 	for _, s := range servers {
