@@ -14,7 +14,7 @@ func write(path string, text string) error {
 	return os.WriteFile(path, []byte(text), 0o644)
 }
 
-func knotd(dir string, port int, w workload) ([]string, error) {
+func knotd(_ options, dir string, port int, w workload) ([]string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "server:\n  listen: 127.0.0.1@%d\n  rundir: %s\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n", port, dir)
 	fmt.Fprintf(&b, "database:\n  storage: %s\nlog:\n- target: stderr\n  any: warning\n", dir)
@@ -26,7 +26,7 @@ func knotd(dir string, port int, w workload) ([]string, error) {
 	return []string{"knotd", "-c", conf}, write(conf, b.String())
 }
 
-func nsd(dir string, port int, w workload) ([]string, error) {
+func nsd(_ options, dir string, port int, w workload) ([]string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "server:\n  ip-address: 127.0.0.1@%d\n  server-count: 1\n  username: \"\"\n  database: \"\"\n  zonesdir: %[2]q\n"+
 		"  pidfile: \"%[2]s/pid\"\n  xfrdfile: \"%[2]s/xfrd\"\n  xfrdir: %[2]q\n  zonelistfile: \"%[2]s/zonelist\"\n  minimal-responses: yes\n  rrl-ratelimit: 0\n  rrl-whitelist-ratelimit: 0\n  verbosity: 0\n", port, dir)
@@ -39,7 +39,7 @@ func nsd(dir string, port int, w workload) ([]string, error) {
 }
 
 // gdnsd reads <dir>/zones/NAME; a steered name there is DYNA simplefo.
-func gdnsd(dir string, port int, w workload) ([]string, error) {
+func gdnsd(_ options, dir string, port int, w workload) ([]string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "options => {\n  listen => [ 127.0.0.1:%d ]\n  run_dir => %q\n  state_dir => %q\n  udp_threads => 1\n  tcp_threads => 1\n}\n", port, dir+"/run", dir+"/state")
 	for _, d := range []string{"run", "state", "zones"} {
@@ -81,7 +81,7 @@ func gdnsd(dir string, port int, w workload) ([]string, error) {
 	return []string{"gdnsd", "-c", dir, "start"}, write(filepath.Join(dir, "config"), b.String())
 }
 
-func pharos(binary, dir string, port int, w workload) ([]string, error) {
+func pharos(o options, dir string, port int, w workload) ([]string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "node: {name: bench, roles: [dns, probe], data_dir: %s}\n", filepath.Join(dir, "data"))
 	if len(w.steered) > 0 {
@@ -99,5 +99,5 @@ func pharos(binary, dir string, port int, w workload) ([]string, error) {
 			"    check: {tcp: {port: %[5]d}, interval: 10s, timeout: 5s}\n", s.name, w.zones[0].name, s.addrs[0], s.addrs[1], w.checkPort)
 	}
 	conf := filepath.Join(dir, "pharos.yaml")
-	return []string{binary, "serve", "--config", conf}, write(conf, b.String())
+	return []string{o.pharos, "serve", "--config", conf}, write(conf, b.String())
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,16 +47,19 @@ type server struct {
 }
 
 // configure writes a server's files into dir and returns the command that runs it in the foreground.
-type configure func(dir string, port int, w workload) ([]string, error)
+type configure func(o options, dir string, port int, w workload) ([]string, error)
 
-var servers = []struct {
+// peer is one kind of server.
+type peer struct {
 	name      string
 	configure configure
-}{
+}
+
+var servers = []peer{
 	{"knotd", knotd},
 	{"nsd", nsd},
 	{"gdnsd", gdnsd},
-	{"pharos", nil}, // set by start, since it needs the path of the binary
+	{"pharos", pharos},
 }
 
 // start runs one server pinned to a core and waits until it answers for the last zone.
@@ -68,13 +72,8 @@ func start(ctx context.Context, o options, name, base string, w workload) (*serv
 	if err != nil {
 		return nil, 0, err
 	}
-	conf := func(dir string, port int, w workload) ([]string, error) { return pharos(o.pharos, dir, port, w) }
-	for _, s := range servers {
-		if s.name == name && s.configure != nil {
-			conf = s.configure
-		}
-	}
-	argv, err := conf(dir, port, w)
+	i := slices.IndexFunc(servers, func(s peer) bool { return s.name == name })
+	argv, err := servers[i].configure(o, dir, port, w)
 	if err != nil {
 		return nil, 0, err
 	}
