@@ -3,7 +3,6 @@ package policy
 import (
 	"encoding/json"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -11,7 +10,7 @@ import (
 func (t *turn) merge(e Entry) bool {
 	key := e.EntryKey()
 	old, ok := t.entries[key]
-	if ok && !stays(e, old) {
+	if ok && !e.Replaces(old) {
 		return false
 	}
 	if ok && e.Kind == KindOverride {
@@ -19,16 +18,6 @@ func (t *turn) merge(e Entry) bool {
 	}
 	t.entries[key] = e
 	return true
-}
-
-// stays says whether e replaces the old entry of its key.
-func stays(e, old Entry) bool {
-	switch e.Kind {
-	case KindMove, KindFall:
-		return e.Stamp.Compare(old.Stamp) < 0
-	default:
-		return e.Stamp.Compare(old.Stamp) > 0
-	}
 }
 
 // order takes orders in that are on disk already.
@@ -72,11 +61,21 @@ func (t *turn) touchService(id ServiceID) {
 
 // write makes an entry of the machine's own and has it stored.
 func (t *turn) write(kind Kind, key string, value any, deleted bool) Entry {
-	e := Entry{Kind: kind, Key: key, Author: "machine", Deleted: deleted}
-	e.Stamp = t.stamp(e.EntryKey(), t.now)
+	e := Entry{Kind: kind, Key: key, Deleted: deleted}
 	if value != nil {
 		e.Value = encode(value)
 	}
+	return t.keep(e)
+}
+
+func (t *turn) writeMove(m Move) {
+	t.keep(Entry{Kind: KindMove, Key: moveKey(&m), Rank: m.Number, Value: encode(m)})
+}
+
+// keep stamps an entry of the machine's own, takes it in and has it stored.
+func (t *turn) keep(e Entry) Entry {
+	e.Author = "machine"
+	e.Stamp = t.stamp(e.EntryKey(), t.now)
 	t.entries[e.EntryKey()] = e
 	t.fx.Store = append(t.fx.Store, e)
 	return e
@@ -127,17 +126,13 @@ func decode[T any](e Entry) (T, bool) {
 	return v, json.Unmarshal(e.Value, &v) == nil
 }
 
-// moveKey is the key of a move: "SERVICE/EPOCH/NUMBER", or "SERVICE/in/STAMP/NUMBER"
-// inside a site override.
+// moveKey is the key of a move, by which the newest of its chain is found: "SERVICE/EPOCH", or
+// "SERVICE/in/STAMP" inside a site override.
 func moveKey(m *Move) string {
-	return chainKey(m) + strconv.FormatUint(m.Number, 10)
-}
-
-func chainKey(m *Move) string {
 	if m.Override != (Stamp{}) {
-		return string(m.Service) + "/in/" + m.Override.String() + "/"
+		return string(m.Service) + "/in/" + m.Override.String()
 	}
-	return string(m.Service) + "/" + m.Epoch.String() + "/"
+	return string(m.Service) + "/" + m.Epoch.String()
 }
 
 // startChains finds each service's newest moves among the entries.
@@ -158,19 +153,15 @@ func (s *State) startChains() {
 		}
 		m, ok := decode[Move](e)
 		i, known := s.ix.svcOf[m.Service]
-		if !ok || !known || moveKey(&m) != key.Key {
+		if !ok || !known || moveKey(&m) != key.Key || m.Number != e.Rank {
 			continue
 		}
 		sv := &s.svcs[i]
 		switch {
 		case m.Override != (Stamp{}):
-			if c := sv.inside[m.Override]; c.move == nil || c.move.Number < m.Number {
-				sv.inside[m.Override] = chain{&m}
-			}
+			sv.inside[m.Override] = chain{&m}
 		case m.Epoch == epochs[m.Service]:
-			if sv.main.move == nil || sv.main.move.Number < m.Number {
-				sv.main = chain{&m}
-			}
+			sv.main = chain{&m}
 		}
 	}
 }

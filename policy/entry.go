@@ -24,7 +24,7 @@ const (
 	KindReturn      Kind = "return"       // key: the service. The later stays
 	KindGate        Kind = "gate"         // key: the rule. The later stays
 	KindAck         Kind = "ack"          // key: the alarm's cause. The later stays
-	KindMove        Kind = "move"         // key: service, epoch, number. The first stays
+	KindMove        Kind = "move"         // key: service and epoch, or service and override; rank: number. The highest stays, of one number the first
 	KindFall        Kind = "fall"         // fall of an expired override; key: its stamp. The first stays
 	KindAlarm       Kind = "alarm"        // key: the cause. The later stays
 )
@@ -46,7 +46,43 @@ type Entry struct {
 	// BreakGlass names the rules that the order was let past; a tombstone's also those that
 	// what it ends was let past.
 	BreakGlass []string `json:"break_glass,omitempty"`
-	Value      []byte   `json:"value,omitempty"`
+	// Over is the stamp of the entry of its key that an order was given over, in knowledge of it; zero: of none.
+	Over Stamp `json:"over,omitzero"`
+	// Rank is a move's number; other kinds have none.
+	Rank  uint64 `json:"rank,omitempty"`
+	Value []byte `json:"value,omitempty"`
+}
+
+// Merge says which of two entries with one key stays, whatever the order in which a node hears of them.
+type Merge uint8
+
+const (
+	MergeLater   Merge = iota // the later by its stamp
+	MergeFirst                // the earlier by its stamp
+	MergeHighest              // the higher rank; of one rank the earlier by its stamp
+)
+
+// Merge is how entries of a kind meet.
+func (k Kind) Merge() Merge {
+	switch k {
+	case KindMove:
+		return MergeHighest
+	case KindFall:
+		return MergeFirst
+	}
+	return MergeLater
+}
+
+// Replaces says whether e stays in the place of held, an entry of its key.
+func (e Entry) Replaces(held Entry) bool {
+	order := e.Stamp.Compare(held.Stamp)
+	switch e.Kind.Merge() {
+	case MergeHighest:
+		return e.Rank > held.Rank || e.Rank == held.Rank && order < 0
+	case MergeFirst:
+		return order < 0
+	}
+	return order > 0
 }
 
 // EntryKey names an entry: of two entries with one EntryKey, Kind says which stays.

@@ -86,6 +86,7 @@ func (s *State) entry(o Order) (Entry, error) {
 		return e, err
 	}
 	e.Stamp = s.stamp(e.EntryKey(), s.now)
+	e.Over = s.entries[e.EntryKey()].Stamp
 	if e.Kind == KindReturn { // also where the clock was ahead when the endpoint left
 		if after := s.outSince(e); e.Stamp.Wall <= after.UnixMilli() {
 			e.Stamp.Wall = after.UnixMilli() + 1

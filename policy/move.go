@@ -44,9 +44,8 @@ func (t *turn) advance(svc int, b bound, c chain) (chain, []view) {
 	}
 	if c.move != nil {
 		next.Number = c.move.Number + 1
-		t.drop(EntryKey{KindMove, moveKey(c.move)})
 	}
-	t.write(KindMove, moveKey(&next), next, false)
+	t.writeMove(next)
 	t.change(moveSubject(in, b), in.setName(c), in.setName(chain{&next}), next.Cause)
 	c = chain{&next}
 	return c, t.look(svc, b, c)

@@ -100,7 +100,7 @@ func genService(t *rapid.T, cfg *Config, i int) Service {
 
 func (w *world) effects(fx Effects) {
 	for _, e := range fx.Store {
-		if old, ok := w.disk[e.EntryKey()]; !ok || stays(e, old) {
+		if old, ok := w.disk[e.EntryKey()]; !ok || e.Replaces(old) {
 			w.disk[e.EntryKey()] = e
 		}
 	}
@@ -282,7 +282,7 @@ func (w *world) foreign() {
 		}
 	}
 	e.Stamp = Stamp{Wall: w.now.UnixMilli(), Node: "other"}
-	if old, ok := w.s.entries[e.EntryKey()]; ok && !stays(e, old) {
+	if old, ok := w.s.entries[e.EntryKey()]; ok && !e.Replaces(old) {
 		return
 	}
 	w.disk[e.EntryKey()] = e

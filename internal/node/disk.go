@@ -231,7 +231,7 @@ func (d *disk) wait(b *batch) {
 		e := &b.entries[i]
 		k := e.EntryKey()
 		delete(d.forget, k)
-		if held, ok := d.entries[k]; !ok || replaces(e, &held) {
+		if held, ok := d.entries[k]; !ok || e.Replaces(held) {
 			d.entries[k] = *e
 		}
 	}
@@ -480,16 +480,6 @@ func (d *disk) noteRebuilt() {
 	d.state.Rebuilt = d.state.Damaged != "" && !d.state.Lossy
 }
 
-// replaces tells which of two entries with one key stays: of moves and falls
-// the first, of everything else the later.
-func replaces(e, held *policy.Entry) bool {
-	order := e.Stamp.Compare(held.Stamp)
-	if e.Kind == policy.KindMove || e.Kind == policy.KindFall {
-		return order < 0
-	}
-	return order > 0
-}
-
 // merge adds b to c as the file would.
 func merge(c *contents, b *batch) {
 	for _, k := range b.forget {
@@ -498,7 +488,7 @@ func merge(c *contents, b *batch) {
 	for i := range b.entries {
 		e := &b.entries[i]
 		k := e.EntryKey()
-		if held, ok := c.entries[k]; !ok || replaces(e, &held) {
+		if held, ok := c.entries[k]; !ok || e.Replaces(held) {
 			c.entries[k] = *e
 		}
 	}

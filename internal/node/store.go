@@ -237,7 +237,7 @@ func writeEntries(tx *bolt.Tx, b *batch) error {
 		e := &b.entries[i]
 		key := dbKey(e.EntryKey())
 		var held policy.Entry
-		if v := bucket.Get(key); v != nil && unseal(v, &held) && !replaces(e, &held) {
+		if v := bucket.Get(key); v != nil && unseal(v, &held) && !e.Replaces(held) {
 			continue
 		}
 		if err := put(bucket, key, e); err != nil {
