@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/internal/config"
 )
 
@@ -82,17 +83,27 @@ func (n *Node) keepConfig() error {
 }
 
 // markTrial notes on the disk that a configuration is not to be started with,
-// before it is tried: it may be what ends the process. A failure is told by
-// keepConfig, which writes the same again.
-func (n *Node) markTrial(next *deployment) {
-	files, err := takeSnapshot(next.settings)
+// before it is tried: it may be what ends the process. Where that can't be kept
+// there is no trial, unless orders may be volatile too; then keepConfig, which
+// writes the same again, tells of it.
+func (n *Node) markTrial(next *deployment) error {
+	err := n.disk.State().hangs()
 	if err == nil {
-		n.copies.refused = files.digest()
-		err = n.writeKept(filepath.Join(next.settings.DataDir, keptFile))
+		var files snapshot
+		if files, err = takeSnapshot(next.settings); err == nil {
+			n.copies.refused = files.digest()
+			err = n.writeKept(filepath.Join(next.settings.DataDir, keptFile))
+		}
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case n.opt.Volatile:
 		n.log.Warn("the way back is not kept over a restart", "error", err)
+	default:
+		return fmt.Errorf("%w: not loaded on trial, since the way back would be lost by a restart: %w; "+
+			"mend the disk, reload without --confirm, or start the node with --volatile", api.ErrDegraded, err)
 	}
+	return nil
 }
 
 // unmarkTrial goes back to what was noted before, where that was something else.

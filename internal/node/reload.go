@@ -47,11 +47,13 @@ func (n *Node) reload(ctx context.Context, r api.ReloadRequest) (api.ReloadResul
 	var rev *policy.Revision
 	copies := n.copies
 	if err == nil {
-		n.prepare(next)
 		if r.Confirm > 0 {
-			n.markTrial(next)
+			err = n.markTrial(next)
 		}
-		rev, result.Names, err = n.replace(ctx, next, before)
+		if err == nil {
+			n.prepare(next)
+			rev, result.Names, err = n.replace(ctx, next, before)
+		}
 	}
 	if err != nil {
 		n.unmarkTrial(copies)

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -192,5 +194,37 @@ func TestTrialIsMarkedBeforeItRuns(t *testing.T) {
 	}
 	if marked() {
 		t.Error("a refused reload leaves a mark")
+	}
+}
+
+// TestTrialNeedsAWayBack: a configuration is not tried when a restart in the
+// trial would start with it, unless the node was told that its disk may fail.
+func TestTrialNeedsAWayBack(t *testing.T) {
+	for _, volatile := range []bool{false, true} {
+		r := newRig(t)
+		r.opt.Volatile = volatile
+		r.start()
+		if err := os.Rename(r.data, r.data+".gone"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(r.data, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.extraNames = ", new.shop.example."
+		r.writeConfig()
+		err := r.reload(time.Hour)
+		got := liveText(r.ask("new.shop.example.", dns.TypeA), dns.TypeA)
+		switch {
+		case volatile && (err != nil || got != addrA):
+			t.Errorf("with --volatile: %v, the new name answers %s", err, got)
+		case !volatile && (!errors.Is(err, api.ErrDegraded) || !strings.Contains(err.Error(), "--volatile") || got != "NXDOMAIN"):
+			t.Errorf("without --volatile: %v, the new name answers %s", err, got)
+		}
+		if err := r.reload(0); err != nil { // which promises no way back
+			t.Errorf("without --confirm, volatile %v: %v", volatile, err)
+		}
+		if got := liveText(r.ask("new.shop.example.", dns.TypeA), dns.TypeA); got != addrA {
+			t.Errorf("without --confirm, volatile %v: the new name answers %s", volatile, got)
+		}
 	}
 }
