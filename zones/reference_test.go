@@ -271,6 +271,16 @@ func TestDigestAndDiff(t *testing.T) {
 		if parse(dump.String()).Digest() != z.Digest() {
 			t.Fatalf("the dump has another digest\n%s\n%s", text, &dump)
 		}
+		for _, name := range []string{"z.", "www.new.z.", strings.ToLower(drawName(t))} {
+			steered, err := z.WithNames(name)
+			if err != nil {
+				continue
+			}
+			var again bytes.Buffer
+			if _, err := steered.WriteTo(&again); err != nil || again.String() != dump.String() {
+				t.Fatalf("with %s steered the dump is another (%v)\n%s\n%s", name, err, &dump, &again)
+			}
+		}
 		text2, _ := drawZone(t)
 		z2 := parse(text2)
 		d := Diff(z, z2)
