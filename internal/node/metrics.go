@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scloudstack/pharos/policy"
+	"github.com/scloudstack/pharos/zones"
 )
 
 // collectTimeout bounds how long a scrape waits for the loop.
@@ -33,9 +34,10 @@ var (
 	descDiskDamaged  = desc("disk_damaged", "1 where damage was found in the data folder since the start.")
 	descDiskPending  = desc("disk_pending_writes", "Entries and health that wait to be written.")
 	descDiskBytes    = desc("disk_bytes", "Size of the database file.")
-	descZone         = desc("zone_source", "1; where the zone that is served comes from (file, last-good, running, rollback; none: it answers SERVFAIL).", "zone", "source")
+	descZones        = desc("zones", "Zones by where what is served of them comes from (file, last-good, running, rollback; none: it answers SERVFAIL).", "source")
+	descZone         = desc("zone_source", "1; a zone that is not served from its file, and where it comes from. Absent for the others.", "zone", "source")
 	descZoneSerial   = desc("zone_serial", "Serial of the zone that is served.", "zone")
-	descZoneRecords  = desc("zone_records", "Records of the zone that is served.", "zone")
+	descZoneRecords  = desc("zone_records", "Records of all zones that are served.")
 	descTarget       = desc("target_up", "1 where the target is held up, 0 where down; absent where that is not known.", "target", "check")
 	descAlarm        = desc("alarm", "1 while the alarm's cause is there.", "cause", "acknowledged")
 )
@@ -46,7 +48,7 @@ type collector struct{ n *Node }
 func (c collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descBuild, descConfig, descConfigLoaded, descReloadFailed, descConfirm, descDecision, descRevision, descMade, descReady,
-		descEntries, descDiskFailing, descDiskDamaged, descDiskPending, descDiskBytes, descZone, descZoneSerial, descZoneRecords, descTarget, descAlarm,
+		descEntries, descDiskFailing, descDiskDamaged, descDiskPending, descDiskBytes, descZones, descZone, descZoneSerial, descZoneRecords, descTarget, descAlarm,
 	} {
 		out <- d
 	}
@@ -82,14 +84,24 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descDiskPending, float64(d.Pending))
 	gauge(descDiskBytes, float64(d.Size))
 
+	// There may be ten thousand zones: the serial is the one series that each has.
+	sources, records := map[string]int{zones.File.String(): 0}, 0
 	for i := range s.running.zones {
 		z := &s.running.zones[i]
-		gauge(descZone, 1, z.Spec.Name, z.source())
+		source := z.source()
+		sources[source]++
+		if source != zones.File.String() {
+			gauge(descZone, 1, z.Spec.Name, source)
+		}
 		if z.Zone != nil {
 			gauge(descZoneSerial, float64(z.Zone.Serial()), z.Spec.Name)
-			gauge(descZoneRecords, float64(z.Zone.Records()), z.Spec.Name)
+			records += z.Zone.Records()
 		}
 	}
+	for source, count := range sources {
+		gauge(descZones, float64(count), source)
+	}
+	gauge(descZoneRecords, float64(records))
 
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()

@@ -48,7 +48,9 @@ func TestMetrics(t *testing.T) {
 		`pharos_entries{kind="override"} 1`,
 		"pharos_disk_failing 0",
 		"pharos_ready 1",
-		`pharos_zone_source{source="file",zone="shop.example."} 1`,
+		`pharos_zones{source="file"} 1`,
+		`pharos_zones{source="none"} 1`,
+		"pharos_zone_records ",
 		`pharos_zone_source{source="none",zone="other.example."} 1`,
 		`pharos_zone_serial{zone="shop.example."} 1`,
 		`pharos_alarm{acknowledged="false",cause="zone/other.example."} 1`,
@@ -61,6 +63,9 @@ func TestMetrics(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no metric %s", want)
 		}
+	}
+	if strings.Contains(text, `source="file",zone=`) {
+		t.Error("a zone that is served from its file has a series for that")
 	}
 	if t.Failed() {
 		for line := range strings.Lines(text) {
