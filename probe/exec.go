@@ -55,8 +55,11 @@ func (c *execChecker) attempt(ctx context.Context, _ int) result {
 	}
 	if err := cmd.Start(); err != nil {
 		f := faultOf(err)
-		if errors.Is(err, syscall.EAGAIN) { // of fork
+		switch {
+		case errors.Is(err, syscall.EAGAIN): // of fork
 			f = faultProcesses
+		case errors.Is(err, syscall.EPERM): // of the program itself, which is the check
+			f = ""
 		}
 		return unasked(f, "can't be run: "+errorText(err))
 	}

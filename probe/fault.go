@@ -24,6 +24,7 @@ const (
 	faultPorts     fault = "ports"
 	faultProcesses fault = "processes"
 	faultRights    fault = "rights"
+	faultFilter    fault = "filter"
 )
 
 // remedies says for each fault what a person can do.
@@ -32,6 +33,7 @@ var remedies = map[fault]string{
 	faultMemory:    "free memory, or raise what the kernel grants (MemoryMax= of the service, net.ipv4.tcp_mem of the host)",
 	faultPorts:     "widen net.ipv4.ip_local_port_range, or find what holds so many ports",
 	faultProcesses: "raise the limit of processes (TasksMax= and LimitNPROC= of the service, kernel.pid_max of the host)",
+	faultFilter:    "let this host's own packet filter (nftables, iptables OUTPUT, a BPF program) pass the checks",
 	faultRights:    "give the service CAP_NET_RAW, or a group inside net.ipv4.ping_group_range",
 }
 
@@ -50,12 +52,14 @@ func faultOf(err error) fault {
 			return faultFiles
 		case syscall.ENOBUFS, syscall.ENOMEM:
 			return faultMemory
+		case syscall.EPERM: // of a send or connect: the filter of this host dropped it
+			return faultFilter
 		}
 		return ""
 	}
 	var lookup *net.DNSError // keeps only the text
 	if errors.As(err, &lookup) {
-		for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM} {
 			if strings.HasSuffix(lookup.Err, errno.Error()) {
 				return faultOf(errno)
 			}

@@ -115,6 +115,8 @@ func TestFaultOf(t *testing.T) {
 		{&handshakeError{os.NewSyscallError("write", syscall.ENOMEM)}, faultMemory},
 		{&net.DNSError{Err: "dial udp 192.0.2.53:53: socket: too many open files", Name: "lb.example"}, faultFiles},
 		{&net.DNSError{Err: "no such host", Name: "lb.example"}, ""},
+		{&net.OpError{Op: "write", Err: os.NewSyscallError("sendto", syscall.EPERM)}, faultFilter},
+		{&net.DNSError{Err: "write udp 192.0.2.1:40000->192.0.2.53:53: write: operation not permitted", Name: "lb.example"}, faultFilter},
 		{os.NewSyscallError("connect", syscall.ENETUNREACH), ""},
 		{os.NewSyscallError("connect", syscall.EHOSTUNREACH), ""},
 		{os.NewSyscallError("connect", syscall.EACCES), ""},
