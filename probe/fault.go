@@ -1,7 +1,9 @@
 package probe
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -120,4 +122,37 @@ func (l *faultLog) tell(f fault, t *target, detail string) {
 	l.next[f] = now.Add(time.Minute)
 	l.log.Warn("this host can't make checks, so the health of their targets stays as it was",
 		"fault", string(f), "error", detail, "target", t.Label, "peer", t.checker.peer(), "remedy", remedies[f])
+}
+
+// Blindness is that no check of any target can be made, by faults of this host.
+type Blindness struct {
+	Since  time.Time // when the last target that could still be checked no longer could
+	Reason string    // of one of them
+	Remedy string    // what a person can do
+}
+
+// blindness is of one target, from the first check that could not be made to
+// the next that could.
+type blindness struct {
+	since  time.Time
+	fault  fault
+	detail string
+}
+
+// Blind tells of faults of this host that keep it from checking anything; nil:
+// there are none, or some target can be checked, or is to be for the first time.
+func (p *Prober) Blind() *Blindness {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var b *Blindness
+	for id, t := range p.targets {
+		own := t.blind.Load()
+		if own == nil {
+			return nil
+		}
+		if b == nil || own.since.After(b.Since) {
+			b = &Blindness{own.since, fmt.Sprintf("%s: %s, as in the check of %s", own.fault, own.detail, cmp.Or(t.Label, string(id))), remedies[own.fault]}
+		}
+	}
+	return b
 }

@@ -104,6 +104,40 @@ func TestLocalFaultIsLogged(t *testing.T) {
 	})
 }
 
+// Blind tells of a host that can check nothing, and only then.
+func TestBlind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mended := false // by the tests' own clock: no check is under way when it is set
+		files := func(ctx context.Context, n int) result {
+			if mended {
+				return yes(ctx, n)
+			}
+			return noFiles(ctx, n)
+		}
+		s := newStage(Config{}, map[policy.TargetID]*script{"a": {ask: files}, "b": {ask: noFiles}, "c": {ask: yes}})
+		s.Set([]Target{plainTarget("a"), plainTarget("b"), plainTarget("c")})
+		stop := start(t, s.Prober)
+		want := func(blind bool, when string) {
+			t.Helper()
+			time.Sleep(time.Minute + time.Millisecond)
+			if b := s.Blind(); (b != nil) != blind {
+				t.Errorf("%s: %+v", when, b)
+			}
+		}
+		want(false, "one of three can be checked")
+		s.Set([]Target{plainTarget("a"), plainTarget("b")})
+		want(true, "none can")
+		if b := s.Blind(); b != nil && (time.Since(b.Since) < 100*time.Second || !strings.Contains(b.Reason, "too many open files") || !strings.Contains(b.Remedy, "LimitNOFILE=")) {
+			t.Errorf("after two minutes: %+v", b)
+		}
+		mended = true
+		want(false, "one can again")
+		s.Set(nil)
+		want(false, "there is nothing to check")
+		stop()
+	})
+}
+
 func TestFaultOf(t *testing.T) {
 	for _, tc := range []struct {
 		err    error

@@ -81,6 +81,7 @@ type target struct {
 	first bool          // the next check is the first one
 	index int           // in the heap; -1: not in it
 	check check
+	blind atomic.Pointer[blindness] // nil: the newest check could be made
 
 	busy   bool // a check is under way, until its last attempt has returned
 	missed bool // a check was due while busy
@@ -408,6 +409,9 @@ func (p *Prober) tell(t *target, o policy.Observation) {
 	if p.ctx.Err() != nil {
 		return
 	}
+	if t.blind.Load() != nil {
+		t.blind.Store(nil)
+	}
 	o.Target, o.Observer, o.At = t.ID, p.cfg.Observer, time.Now()
 	p.metrics.observe(t.Check.Kind(), o)
 	p.report(o)
@@ -418,6 +422,11 @@ func (p *Prober) unable(t *target, f fault, detail string) {
 	if p.ctx.Err() != nil {
 		return
 	}
+	b := blindness{time.Now(), f, detail}
+	if was := t.blind.Load(); was != nil {
+		b.since = was.since
+	}
+	t.blind.Store(&b)
 	p.metrics.faults[f].Inc()
 	p.faults.tell(f, t, detail)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 
 	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/policy"
@@ -358,6 +359,36 @@ func TestDiskGone(t *testing.T) {
 			t.Errorf("volatile %v: after a restart the overrides are %+v, want %s", volatile, got, want)
 		}
 	}
+}
+
+// A host that lacks what every check needs: nothing is held against the
+// targets, and an alarm says why nothing is seen.
+func TestHostCanCheckNothing(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	eventually(t, "all are up", func() bool { return r.endpoint("remote").Health == policy.Up })
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	set := func(l unix.Rlimit) {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer set(limit)
+	for _, b := range []*balancer{&r.cityA, &r.cityB, &r.remote} {
+		b.closes.Store(true)
+	}
+	set(unix.Rlimit{Cur: 0, Max: limit.Max}) // those that are open stay
+	alarmed := func() bool { return slices.Contains(r.alarms(), "probes") }
+	eventually(t, "the alarm", alarmed)
+	if got := r.endpoint("city-a").Health; got != policy.Up {
+		t.Errorf("city-a is %v", got)
+	}
+	set(limit)
+	eventually(t, "the alarm ends", func() bool { return !alarmed() })
+	r.wantAnswer(addrA)
 }
 
 // The disk hangs: the person is told and nothing else waits. Should the disk

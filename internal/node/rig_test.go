@@ -43,12 +43,16 @@ mail IN A   192.0.2.25
 
 // balancer is the load balancer of one site: a real HTTP server.
 type balancer struct {
-	down atomic.Bool
-	asks atomic.Int64
+	down   atomic.Bool
+	closes atomic.Bool // the connection after each answer
+	asks   atomic.Int64
 }
 
 func (b *balancer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	b.asks.Add(1)
+	if b.closes.Load() {
+		w.Header().Set("Connection", "close")
+	}
 	if b.down.Load() {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}

@@ -174,6 +174,7 @@ func (n *Node) ownAlarms(s situation) []policy.AlarmStatus {
 			Text: "the API can't be opened: " + f.err.Error(), Way: "mend the data folder; the node tries again every few seconds",
 		})
 	}
+	all = append(all, n.probeAlarms()...)
 	for i := range all {
 		a := &all[i]
 		if ack, ok := s.acks[a.Cause]; ok && !ack.at.Before(a.Since) {
@@ -209,6 +210,22 @@ func (n *Node) diskAlarms() []policy.AlarmStatus {
 		all = append(all, a)
 	}
 	return all
+}
+
+// probeAlarms tells of a node that sees nothing by its own fault: what it holds
+// of every target stays as it was.
+func (n *Node) probeAlarms() []policy.AlarmStatus {
+	if n.prober == nil {
+		return nil
+	}
+	b := n.prober.Blind()
+	if b == nil {
+		return nil
+	}
+	return []policy.AlarmStatus{{
+		Cause: "probes", Since: b.Since,
+		Text: "this host can make none of its checks, so the health of their targets stays as it was: " + b.Reason, Way: b.Remedy,
+	}}
 }
 
 func (s *situation) configAlarms() []policy.AlarmStatus {
