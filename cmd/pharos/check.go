@@ -100,10 +100,12 @@ func (a *app) check(ctx context.Context, f checkFlags) error {
 // load reads the configuration and every zone, and judges them together.
 func (a *app) load(f checkFlags) *checked {
 	c := &checked{Config: f.config, Errors: []api.Problem{}, Warnings: []api.Problem{}}
-	settings, warnings, err := config.Load(f.config, config.Options{Node: f.node, DataDir: a.dataDir, AnyNode: true, Getenv: a.getenv})
+	opt := config.Options{Node: f.node, DataDir: a.dataDir, AnyNode: true, Getenv: a.getenv}
+	settings, warnings, err := config.Load(f.config, opt)
 	c.warn(warnings)
 	if err != nil {
 		c.fail(err)
+		c.loadZones(config.Zones(f.config, opt))
 		return c
 	}
 	c.settings = settings
@@ -113,7 +115,19 @@ func (a *app) load(f checkFlags) *checked {
 	case err != nil:
 		c.fail(err)
 	}
-	for _, spec := range settings.Zones {
+	c.loadZones(settings.Zones)
+	warnings, err = config.CheckZones(settings, c.zones)
+	c.warn(warnings)
+	if err != nil {
+		c.fail(err)
+	}
+	c.Good = len(c.Errors) == 0
+	return c
+}
+
+// loadZones reads the zones that can be read.
+func (c *checked) loadZones(specs []zones.Spec) {
+	for _, spec := range specs {
 		z, warnings, err := zones.ParseFile(spec.Name, spec.File, zones.Options{})
 		for _, w := range warnings {
 			c.Warnings = append(c.Warnings, api.Problem{File: w.File, Line: w.Line, Text: w.Text})
@@ -124,13 +138,6 @@ func (a *app) load(f checkFlags) *checked {
 		}
 		c.zones = append(c.zones, z)
 	}
-	warnings, err = config.CheckZones(settings, c.zones)
-	c.warn(warnings)
-	if err != nil {
-		c.fail(err)
-	}
-	c.Good = len(c.Errors) == 0
-	return c
 }
 
 func (c *checked) warn(all config.Warnings) { c.Warnings = append(c.Warnings, located(all)...) }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/scloudstack/pharos/zones"
 )
 
 // Bounds of one configuration, all its files together.
@@ -29,6 +31,15 @@ func Load(path string, opt Options) (*Settings, Warnings, error) {
 		return nil, warnings, Errors(sorted(l.errors))
 	}
 	return s, warnings, nil
+}
+
+// Zones lists the zones that a configuration names, as far as they can be read
+// of one with errors, so that those of their files are told together with its own.
+func Zones(path string, opt Options) []zones.Spec {
+	if s := newLoader(opt).load(path); s != nil {
+		return s.Zones
+	}
+	return nil
 }
 
 func newLoader(opt Options) *loader {
