@@ -4,10 +4,11 @@
 GO       ?= go
 VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 20000x
+KILLS    ?= 200
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 PEERS    := integration/peers
 
-.PHONY: run build test setup lint unit integration fuzz bench-dns bench-zones bench-probe clean
+.PHONY: run build test setup lint unit integration fuzz bench-dns bench-zones bench-probe soak-crash clean
 
 run: build
 	./bin/pharos demo
@@ -58,6 +59,10 @@ bench-zones: bench-setup
 
 bench-probe:
 	$(GO) test -run '^$$' -bench Targets -benchtime 1x ./probe
+
+# kill -9 at random moments while orders are given; make test does five. PHAROS_SEED=N repeats a run's moments.
+soak-crash: build
+	PHAROS_KILLS=$(KILLS) $(GO) test -run TestKilled -count=1 -timeout 0 -v ./integration
 
 clean:
 	rm -rf bin
