@@ -29,6 +29,7 @@ type options struct {
 	cpus    [2]string // server's, load's
 	records int
 	zones   int
+	trace   bool
 }
 
 // peer reports whether a server takes part in this run.
@@ -43,6 +44,7 @@ func main() {
 	flag.StringVar(&o.cpus[1], "load-cpu", "1", "the core that the load is pinned to")
 	flag.IntVar(&o.records, "records", 1_000_000, "zones: records of the large zone")
 	flag.IntVar(&o.zones, "zones", 10_000, "zones: number of small zones")
+	flag.BoolVar(&o.trace, "trace", false, "zones, reload: tell from a trace of the scheduler (perf, root) what of the worst answer was spent behind other programs")
 	only := flag.String("only", "", "take only these servers, comma-separated")
 	flag.Usage = func() { fmt.Fprint(os.Stderr, usage); flag.PrintDefaults() }
 	flag.Parse()

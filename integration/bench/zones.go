@@ -3,19 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sort"
-	"sync/atomic"
-	"syscall"
 	"time"
-
-	"github.com/miekg/dns"
-	"golang.org/x/sys/unix"
 )
 
 // benchZones loads a large zone, and then many small ones, into knotd, nsd and
@@ -133,28 +126,45 @@ func reloadPause(ctx context.Context, o options, dir string, w workload) error {
 		return err
 	}
 	defer srv.stop()
-	fmt.Printf("\nanswers of pharos beside a reload of the large zone (2,000 questions a second)\n  %-8s %12s %12s %12s %8s\n", "round", "p99 steady", "p99 reload", "worst", "lost")
+	fmt.Printf("\nanswers of pharos beside a reload of the large zone (2,000 questions a second), µs\n  %-6s %10s %12s %10s %10s %12s %14s %10s %6s\n",
+		"round", "steady p99", "worst", "unasked", "reload p99", "worst", "beyond the p99", "unasked", "lost")
 	for round := range o.rounds {
-		steady, lost0, err := ask(ctx, srv, 3*time.Second, nil)
+		steady, err := ask(ctx, srv, 5*time.Second, nil)
 		if err != nil {
 			return err
 		}
 		if err := touch(w.zones[0].path); err != nil {
 			return err
 		}
+		var tr *trace
+		if o.trace {
+			if tr, err = startTrace(filepath.Join(dir, "trace")); err != nil {
+				return err
+			}
+		}
 		reload := exec.CommandContext(ctx, o.pharos, "zone", "reload", "--data-dir", filepath.Join(srv.dir, "data"))
 		var out []byte
 		var rerr error
 		done := make(chan struct{})
 		go func() { out, rerr = reload.CombinedOutput(); close(done) }()
-		during, lost, err := ask(ctx, srv, 60*time.Second, done)
+		during, err := ask(ctx, srv, 2*time.Minute, done)
 		if err != nil {
 			return err
 		}
+		<-done
 		if rerr != nil {
 			return fmt.Errorf("reload: %w\n%s", rerr, out)
 		}
-		fmt.Printf("  %-8d %9.0f µs %9.0f µs %9.0f µs %8d\n", round+1, percentile(steady, 99), percentile(during, 99), percentile(during, 100), lost0+lost)
+		p99, worst := percentile(steady.took, 99), percentile(during.took, 100)
+		fmt.Printf("  %-6d %10.0f %12.0f %10.0f %10.0f %12.0f %14.0f %10.0f %6d\n", round+1,
+			p99, percentile(steady.took, 100), steady.gap, percentile(during.took, 99), worst, worst-p99, during.gap, steady.lost+during.lost)
+		if tr != nil {
+			turns, err := tr.stop(ctx)
+			if err != nil {
+				return err
+			}
+			fmt.Printf("         worst, less what the server waited behind other programs: %d µs\n", worstOwn(turns, srv.cmd.Process.Pid, during.slow, toMonotonic()).Microseconds())
+		}
 	}
 	return nil
 }
@@ -173,96 +183,6 @@ func touch(path string) error {
 	old := fmt.Sprintf("$TTL 300\n@ IN SOA ns1 hostmaster %010d", serial)
 	head = fmt.Sprintf("$TTL 300\n@ IN SOA ns1 hostmaster %010d", serial+1)
 	return os.WriteFile(path, append([]byte(head), b[len(old):]...), 0o644)
-}
-
-// ask sends a question every 500 µs for d, or until done is closed and d at the
-// most, and returns each answer's time in µs, from the kernel's receive stamp.
-func ask(ctx context.Context, s *server, d time.Duration, done <-chan struct{}) ([]float64, int, error) {
-	conn, err := net.Dial("udp4", s.addr())
-	if err != nil {
-		return nil, 0, err
-	}
-	defer conn.Close()
-	raw, err := conn.(*net.UDPConn).SyscallConn()
-	if err != nil {
-		return nil, 0, err
-	}
-	var serr error
-	_ = raw.Control(func(fd uintptr) { serr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) })
-	if serr != nil {
-		return nil, 0, serr
-	}
-	m := new(dns.Msg)
-	m.SetQuestion("ns1."+benchZone, dns.TypeA)
-	packet, err := m.Pack()
-	if err != nil {
-		return nil, 0, err
-	}
-	const window = 1 << 16
-	var sent [window]atomic.Int64
-	var n int
-	var stopped atomic.Bool
-	sender := make(chan struct{})
-	go func() {
-		defer close(sender)
-		tick := time.NewTicker(500 * time.Microsecond)
-		defer tick.Stop()
-		end := time.After(d)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-end:
-				return
-			case <-done:
-				return
-			case <-tick.C:
-			}
-			id := n % window
-			packet[0], packet[1] = byte(id>>8), byte(id)
-			sent[id].Store(time.Now().UnixNano())
-			if _, err := conn.Write(packet); err != nil {
-				return
-			}
-			n++
-		}
-	}()
-	go func() { <-sender; stopped.Store(true) }()
-	var took []float64
-	buf, oob := make([]byte, 512), make([]byte, 128)
-	for {
-		_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-		l, ol, _, _, err := conn.(*net.UDPConn).ReadMsgUDP(buf, oob)
-		if err != nil {
-			if stopped.Load() {
-				break
-			}
-			continue
-		}
-		at, ok := stamp(oob[:ol])
-		if l < 2 || !ok {
-			continue
-		}
-		id := int(buf[0])<<8 | int(buf[1])
-		took = append(took, float64(at-sent[id].Load())/1e3)
-	}
-	return took, n - len(took), ctx.Err()
-}
-
-// stamp is the kernel's receive time of a datagram, in nanoseconds since 1970.
-func stamp(oob []byte) (int64, bool) {
-	msgs, err := syscall.ParseSocketControlMessage(oob)
-	if err != nil {
-		return 0, false
-	}
-	for _, m := range msgs {
-		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_TIMESTAMPNS && len(m.Data) >= 16 {
-			sec := int64(binary.NativeEndian.Uint64(m.Data))
-			nsec := int64(binary.NativeEndian.Uint64(m.Data[8:]))
-			return sec*1e9 + nsec, true
-		}
-	}
-	return 0, false
 }
 
 func percentile(v []float64, p int) float64 {
