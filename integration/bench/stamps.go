@@ -26,9 +26,9 @@ const askEvery = 500 * time.Microsecond
 // process waits for is not in them.
 type answers struct {
 	took []float64 // µs
-	lost int
-	gap  float64 // µs, the longest time without a question: what happened in it was not seen whole
-	slow []slow  // the slowest first
+	lost []int     // which questions had no answer within 2 s
+	gap  float64   // µs, the longest time without a question: what happened in it was not seen whole
+	slow []slow    // the slowest first
 }
 
 // slow is an answer that took long.
@@ -136,7 +136,7 @@ func (q *asker) receive(ended <-chan struct{}) error {
 	buf, oob := make([]byte, 512), make([]byte, 512)
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
-	for quiet := 0; quiet < 15; {
+	for quiet := 0; quiet < 100; { // 2 s, far beyond any answer
 		<-look.C
 		select {
 		case <-ended:
@@ -213,7 +213,7 @@ func (q *asker) result(sent int) (answers, error) {
 			a.took = append(a.took, float64(in-out)/1e3)
 			a.slow = append(a.slow, slow{out, time.Duration(in - out)})
 		} else {
-			a.lost++
+			a.lost = append(a.lost, int(i))
 		}
 	}
 	slices.SortFunc(a.slow, func(a, b slow) int { return int(b.took - a.took) })

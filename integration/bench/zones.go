@@ -157,7 +157,10 @@ func reloadPause(ctx context.Context, o options, dir string, w workload) error {
 		}
 		p99, worst := percentile(steady.took, 99), percentile(during.took, 100)
 		fmt.Printf("  %-6d %10.0f %12.0f %10.0f %10.0f %12.0f %14.0f %10.0f %6d\n", round+1,
-			p99, percentile(steady.took, 100), steady.gap, percentile(during.took, 99), worst, worst-p99, during.gap, steady.lost+during.lost)
+			p99, percentile(steady.took, 100), steady.gap, percentile(during.took, 99), worst, worst-p99, during.gap, len(steady.lost)+len(during.lost))
+		if len(during.lost) > 0 {
+			fmt.Printf("         lost beside the reload: the questions %v of %d\n", during.lost, len(during.took)+len(during.lost))
+		}
 		if tr != nil {
 			turns, err := tr.stop(ctx)
 			if err != nil {
