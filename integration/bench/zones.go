@@ -94,10 +94,11 @@ func loadTable(ctx context.Context, o options, dir, title string, w, empty workl
 	return nil
 }
 
-// settled is the server's memory once it has not changed by 1 % for a second, 15 s at most.
+// settled is the server's memory once it has not changed by 1 % for three seconds, a minute at most:
+// pharos is writing copies of the zones meanwhile.
 func settled(ctx context.Context, s *server) (int64, error) {
 	last, since := int64(0), time.Now()
-	for begin := time.Now(); time.Since(begin) < 15*time.Second && time.Since(since) < time.Second; {
+	for begin := time.Now(); time.Since(begin) < time.Minute && time.Since(since) < 3*time.Second; {
 		m, err := s.memory()
 		if err != nil {
 			return 0, err
