@@ -27,6 +27,7 @@ const (
 	KindMove        Kind = "move"         // key: service and epoch, or service and override; rank: number. The highest stays, of one number the first
 	KindFall        Kind = "fall"         // fall of an expired override; key: its stamp. The first stays
 	KindAlarm       Kind = "alarm"        // key: the cause. The later stays
+	KindAudit       Kind = "audit"        // a record of a node's audit chain; key: NODE/CHAIN/NUMBER. The first stays. Of no effect on decisions
 )
 
 // Entry is one replicated fact: an order of a person, or a move of the machine.
@@ -67,7 +68,7 @@ func (k Kind) Merge() Merge {
 	switch k {
 	case KindMove:
 		return MergeHighest
-	case KindFall:
+	case KindFall, KindAudit:
 		return MergeFirst
 	}
 	return MergeLater
