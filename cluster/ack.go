@@ -1,0 +1,119 @@
+package cluster
+
+import (
+	"slices"
+	"time"
+
+	"github.com/scloudstack/pharos/policy"
+)
+
+// Ack is a node's word that it holds orders on its disk and has decided by them.
+type Ack struct {
+	Node     policy.NodeID
+	Stamps   []policy.Stamp
+	Revision uint64  // the node's own number of the revision that it serves
+	Digest   [8]byte // of that revision, the same on nodes that decided the same
+}
+
+// AckDue are orders that a node wants acknowledged, once they are on disk and policy has decided by them.
+type AckDue struct {
+	Node   policy.NodeID
+	Stamps []policy.Stamp
+}
+
+// waiting is an own order that peers are to acknowledge.
+type waiting struct {
+	sealed *Sealed
+	acks   map[policy.NodeID]Ack
+	begun  time.Time
+	next   time.Time // when it is sent again to those that are silent
+	every  time.Duration
+}
+
+const (
+	ackPatience = 300 * time.Millisecond
+	ackAsked    = 10 * time.Second // an order is sent again for so long
+	ackKept     = time.Hour        // and who has it is known for so long
+	maxWaiting  = 256
+)
+
+func (r *Replica) awaitAcks(list []*Sealed, now time.Time) {
+	for _, s := range list {
+		r.waiting = append(r.waiting, &waiting{
+			sealed: s, acks: map[policy.NodeID]Ack{}, begun: now,
+			next: now.Add(ackPatience), every: ackPatience,
+		})
+	}
+	if n := len(r.waiting) - maxWaiting; n > 0 {
+		r.waiting = slices.Delete(r.waiting, 0, n)
+	}
+}
+
+// askAgain sends orders again to live peers that have not acknowledged them.
+func (r *Replica) askAgain(now time.Time) {
+	r.waiting = slices.DeleteFunc(r.waiting, func(w *waiting) bool { return now.Sub(w.begun) > ackKept })
+	for _, w := range r.waiting {
+		if now.Before(w.next) || now.Sub(w.begun) > ackAsked {
+			continue
+		}
+		w.every *= 2
+		w.next = now.Add(w.every)
+		packet := singlesPacket(r.cfg.Self, []*Sealed{w.sealed}, true)
+		for _, node := range r.livePeers(now) {
+			if _, ok := w.acks[node]; !ok {
+				r.send(node, packet)
+			}
+		}
+	}
+}
+
+// Ack sends an acknowledgement that is due, with the revision that is served now.
+func (r *Replica) Ack(due AckDue, revision uint64, digest [8]byte, now time.Time) Out {
+	for stamps := range slices.Chunk(due.Stamps, maxStamps) {
+		b := append(putU64(nil, revision), digest[:]...)
+		b = putUvarint(b, uint64(len(stamps)))
+		for _, s := range stamps {
+			b = putStamp(b, s)
+		}
+		r.send(due.Node, r.signedPacket(typeAck, due.Node, b))
+	}
+	return r.done(now)
+}
+
+func readAck(r *reader) (a Ack) {
+	a.Revision = r.u64("revision")
+	copy(a.Digest[:], r.take(len(a.Digest), "digest"))
+	for n := r.count(maxStamps, 13, "stamps"); n > 0; n-- {
+		a.Stamps = append(a.Stamps, r.stamp("stamp"))
+	}
+	return a
+}
+
+func (r *Replica) receiveAck(a Ack) {
+	known := false
+	for _, w := range r.waiting {
+		if slices.Contains(a.Stamps, w.sealed.Entry.Stamp) {
+			w.acks[a.Node] = a
+			known = true
+		}
+	}
+	if known {
+		r.out.Acks = append(r.out.Acks, a)
+	}
+}
+
+// Acked lists who acknowledged an own order of the last hour, by name.
+func (r *Replica) Acked(stamp policy.Stamp) []Ack {
+	var out []Ack
+	for _, w := range r.waiting {
+		if w.sealed.Entry.Stamp != stamp {
+			continue
+		}
+		for _, id := range r.order {
+			if a, ok := w.acks[id]; ok {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}

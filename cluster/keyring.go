@@ -1,0 +1,114 @@
+package cluster
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/scloudstack/pharos/policy"
+)
+
+// Member is a node of the configuration.
+type Member struct {
+	Site      policy.SiteID
+	Address   string // host:port of its gossip
+	PublicKey ed25519.PublicKey
+}
+
+// Keyring holds the keys by which one configuration judges signatures. It is never changed.
+type Keyring struct {
+	cluster string
+	keys    map[policy.NodeID]ed25519.PublicKey
+}
+
+// NewKeyring makes the keyring of a configuration.
+func NewKeyring(cluster string, members map[policy.NodeID]Member) (*Keyring, error) {
+	k := &Keyring{cluster: cluster, keys: make(map[policy.NodeID]ed25519.PublicKey, len(members))}
+	for id, m := range members {
+		if len(m.PublicKey) != ed25519.PublicKeySize {
+			return nil, fmt.Errorf("node %s: public key of %d octets, %d expected", id, len(m.PublicKey), ed25519.PublicKeySize)
+		}
+		k.keys[id] = m.PublicKey
+	}
+	return k, nil
+}
+
+var (
+	errUnknownAuthor = errors.New("its author is no node of the configuration")
+	errSignature     = errors.New("the signature is not its author's")
+)
+
+// check judges who wrote an entry. errUnknownAuthor: nobody can say.
+func (k *Keyring) check(s *Sealed, seen *seenRoots) error {
+	author, known := k.keys[s.Entry.Stamp.Node]
+	if !known {
+		return k.checkCounter(s)
+	}
+	statement := batchStatement(k.cluster, int(s.count), s.root())
+	if seen.has(author, statement, s.sig) {
+		return nil
+	}
+	if !ed25519.Verify(author, statement, s.sig[:]) {
+		return errSignature
+	}
+	seen.add(author, statement, s.sig)
+	return nil
+}
+
+func (k *Keyring) checkCounter(s *Sealed) error {
+	by, present := k.keys[s.countBy]
+	switch {
+	case s.countSig == nil || !present:
+		return errUnknownAuthor
+	case !ed25519.Verify(by, counterStatement(k.cluster, s.hash), s.countSig[:]):
+		return errors.New("the countersignature is not " + string(s.countBy) + "'s")
+	}
+	return nil
+}
+
+// seenRoots remembers signatures that were good, so that the second entry of a batch, and a batch that comes again, cost a
+// hash and no more. Goroutines of the transport share it.
+type seenRoots struct {
+	mu   sync.Mutex
+	good map[hash]struct{}
+	ring []hash
+	next int
+}
+
+const maxSeenRoots = 8192
+
+func newSeenRoots() *seenRoots { return &seenRoots{good: map[hash]struct{}{}} }
+
+func seenKey(author ed25519.PublicKey, statement []byte, sig *signature) hash {
+	h := sha256.New()
+	h.Write(author)
+	h.Write(sig[:])
+	h.Write(statement)
+	return hash(h.Sum(nil))
+}
+
+func (c *seenRoots) has(author ed25519.PublicKey, statement []byte, sig *signature) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.good[seenKey(author, statement, sig)]
+	return ok
+}
+
+func (c *seenRoots) add(author ed25519.PublicKey, statement []byte, sig *signature) {
+	key := seenKey(author, statement, sig)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.good[key]; ok {
+		return
+	}
+	if len(c.ring) < maxSeenRoots {
+		c.ring = append(c.ring, key)
+	} else {
+		delete(c.good, c.ring[c.next])
+		c.ring[c.next] = key
+		c.next = (c.next + 1) % maxSeenRoots
+	}
+	c.good[key] = struct{}{}
+}

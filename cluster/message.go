@@ -1,0 +1,245 @@
+package cluster
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/scloudstack/pharos/policy"
+)
+
+// A packet between replicas, the same as a datagram and on a stream:
+//
+//	protocol version (1) · type (1) · sender (string) · body                                      entries: their authors sign
+//	protocol version (1) · type (1) · sender (string) · recipient (string, empty: all) ·
+//	  incarnation (8) · counter (8) · body · signature of all this by the sender (64)             everything else
+//
+// Incarnation and counter only grow, by which a replayed packet is known.
+const protocolVersion = 1
+
+const (
+	typeEntries  = 1 + iota // entries that are new
+	typeVote                // a node's vote, or that it still stands
+	typeVoteAsk             // send me your whole vote
+	typeReasons             // evidence of a vote
+	typeExchange            // one turn of comparing what two replicas hold
+	typeAck                 // these orders are on my disk
+	typeListAsk             // which targets does this digest stand for
+	typeList                // these
+	typeStale               // your incarnation is behind the one I know of you
+	typeEnd
+)
+
+const (
+	maxPacket  = 4 << 20
+	maxVote    = 64 << 10
+	maxReasons = 256 << 10
+	maxStamps  = 1024
+)
+
+// Message is a packet that was taken apart and whose signatures were checked.
+type Message struct {
+	From policy.NodeID // of entries not proven: their authors are
+
+	kind        uint8
+	to          policy.NodeID
+	incarnation uint64
+	counter     uint64
+	size        int
+	packet      []byte
+
+	entries []*Sealed // good, or of unknown authors; in unknown is which
+	unknown map[*Sealed]bool
+	refused []Note
+	wantAck bool
+
+	vote     voteBody
+	value    []byte // reasons, list
+	digest   [32]byte
+	ack      Ack
+	exchange turn
+
+	ring *Keyring
+}
+
+// Decoder reads packets; goroutines of a transport may share it.
+type Decoder struct {
+	self policy.NodeID
+	ring atomic.Pointer[Keyring]
+	seen *seenRoots
+}
+
+// NewDecoder makes the decoder of one node.
+func NewDecoder(self policy.NodeID, ring *Keyring) *Decoder {
+	d := &Decoder{self: self, seen: newSeenRoots()}
+	d.ring.Store(ring)
+	return d
+}
+
+// SetKeyring has the next packets judged by another configuration.
+func (d *Decoder) SetKeyring(ring *Keyring) { d.ring.Store(ring) }
+
+// Decode reads a packet and checks its signatures. The message keeps the packet.
+func (d *Decoder) Decode(packet []byte) (Message, error) {
+	m, err := d.decode(packet)
+	if err != nil {
+		return Message{}, fmt.Errorf("packet of %d octets from %q: %w", len(packet), m.From, err)
+	}
+	return m, nil
+}
+
+func (d *Decoder) decode(packet []byte) (m Message, err error) {
+	if len(packet) > maxPacket {
+		return m, fmt.Errorf("%d octets at most expected", maxPacket)
+	}
+	r := reader{b: packet}
+	if v := r.u8("protocol version"); r.err == nil && v != protocolVersion {
+		return m, fmt.Errorf("protocol version %d, %d expected", v, protocolVersion)
+	}
+	m.ring, m.size, m.packet = d.ring.Load(), len(packet), packet
+	m.kind = r.u8("type")
+	m.From = r.node("sender")
+	switch {
+	case r.err != nil:
+		return m, r.err
+	case m.kind == 0 || m.kind >= typeEnd:
+		return m, fmt.Errorf("type %d: %d at most expected", m.kind, typeEnd-1)
+	case m.From == d.self:
+		return m, fmt.Errorf("its sender bears this node's name")
+	case m.kind == typeEntries:
+		m.readEntries(&r, d.seen)
+		return m, r.end("entries")
+	}
+	if err := d.open(&m, &r); err != nil {
+		return m, err
+	}
+	m.readBody(&r, d.seen)
+	return m, r.end("body")
+}
+
+// open checks the sender's signature and whom the packet is for, and leaves the body in r.
+func (d *Decoder) open(m *Message, r *reader) error {
+	key, known := m.ring.keys[m.From]
+	if !known {
+		return fmt.Errorf("its sender is no node of the configuration")
+	}
+	signed := len(m.packet) - ed25519.SignatureSize
+	if signed < 2 || len(r.b) < ed25519.SignatureSize {
+		return fmt.Errorf("no room for a signature")
+	}
+	if !ed25519.Verify(key, packetStatement(m.ring.cluster, m.packet[:signed]), m.packet[signed:]) {
+		return fmt.Errorf("the signature is not the sender's, or the cluster's name is not %q", m.ring.cluster)
+	}
+	r.b = r.b[:len(r.b)-ed25519.SignatureSize]
+	m.to = r.node("recipient")
+	m.incarnation, m.counter = r.u64("incarnation"), r.u64("counter")
+	if r.err == nil && m.to != "" && m.to != d.self {
+		return fmt.Errorf("it is meant for %q", m.to)
+	}
+	return r.err
+}
+
+func packetStatement(cluster string, packet []byte) []byte {
+	b := append(make([]byte, 0, len(packet)+64), "pharos packet\x00"...)
+	b = putBytes(b, cluster)
+	return append(b, packet...)
+}
+
+func (m *Message) readBody(r *reader, seen *seenRoots) {
+	switch m.kind {
+	case typeVote:
+		m.vote = readVote(r)
+	case typeReasons, typeList:
+		m.value = r.bytes(maxReasons, "value")
+	case typeListAsk:
+		copy(m.digest[:], r.take(len(m.digest), "digest"))
+	case typeAck:
+		m.ack = readAck(r)
+	case typeStale:
+		m.vote.incarnation = r.u64("incarnation known")
+	case typeExchange:
+		m.exchange = readTurn(r)
+		for _, s := range m.exchange.entries {
+			m.judge(s, seen)
+		}
+	}
+}
+
+// readEntries reads: flags (1: an acknowledgement is asked for) · batches (count, each signature, count, leaves) ·
+// entries by themselves (count, sealed).
+func (m *Message) readEntries(r *reader, seen *seenRoots) {
+	m.wantAck = r.u8("flags")&1 != 0
+	var all []*Sealed
+	for n := r.count(maxPacket, 64, "batches"); n > 0 && r.err == nil; n-- {
+		all = append(all, readBatch(r)...)
+	}
+	for n := r.count(maxPacket, 64, "entries"); n > 0 && r.err == nil; n-- {
+		all = append(all, readSealed(r))
+	}
+	if r.err != nil {
+		return
+	}
+	for _, s := range all {
+		m.judge(s, seen)
+	}
+}
+
+// judge puts an entry where its signature leads it.
+func (m *Message) judge(s *Sealed, seen *seenRoots) {
+	switch err := m.ring.check(s, seen); err {
+	case nil:
+		m.entries = append(m.entries, s)
+	case errUnknownAuthor:
+		if m.unknown == nil {
+			m.unknown = map[*Sealed]bool{}
+		}
+		m.entries = append(m.entries, s)
+		m.unknown[s] = true
+	default:
+		m.refused = append(m.refused, Note{
+			Kind: NoteRefused, Node: s.Entry.Stamp.Node, Key: s.Entry.EntryKey(), From: m.From,
+			Text: fmt.Sprintf("entry %s, sent by %q, refused: %v", s, m.From, err),
+		})
+	}
+}
+
+// entriesPacket carries whole batches and entries by themselves.
+func entriesPacket(self policy.NodeID, batches [][]*Sealed, wantAck bool) []byte {
+	b := putBytes([]byte{protocolVersion, typeEntries}, self)
+	b = append(b, flag(wantAck))
+	b = putUvarint(b, uint64(len(batches)))
+	for _, batch := range batches {
+		b = appendBatch(b, batch)
+	}
+	return putUvarint(b, 0)
+}
+
+// singlesPacket carries entries by themselves.
+func singlesPacket(self policy.NodeID, list []*Sealed, wantAck bool) []byte {
+	b := putBytes([]byte{protocolVersion, typeEntries}, self)
+	b = append(b, flag(wantAck), 0)
+	b = putUvarint(b, uint64(len(list)))
+	for _, s := range list {
+		b = s.append(b)
+	}
+	return b
+}
+
+func flag(v bool) byte {
+	if v {
+		return 1
+	}
+	return 0
+}
+
+// signedPacket makes a packet that the replica signs; every one has a counter of its own.
+func (r *Replica) signedPacket(kind uint8, to policy.NodeID, body []byte) []byte {
+	r.counter++
+	b := make([]byte, 0, len(body)+len(r.cfg.Self)+len(to)+96)
+	b = putBytes(append(b, protocolVersion, kind), r.cfg.Self)
+	b = putBytes(b, to)
+	b = putU64(b, r.incarnation)
+	b = putU64(b, r.counter)
+	b = append(b, body...)
+	return append(b, ed25519.Sign(r.cfg.Key, packetStatement(r.cfg.Cluster, b))...)
+}
