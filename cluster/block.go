@@ -1,0 +1,39 @@
+package cluster
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/scloudstack/pharos/policy"
+)
+
+var errBlocked = errors.New("blocked by a drill")
+
+// blockList is whose gossip is dropped, both ways. It is never changed; nil blocks nobody.
+type blockList struct {
+	nodes map[policy.NodeID]bool
+	addrs map[netip.Addr]bool
+}
+
+func (b *blockList) hasNode(node policy.NodeID) bool { return b != nil && b.nodes[node] }
+
+func (b *blockList) hasAddr(addr netip.Addr) bool { return b != nil && b.addrs[addr] }
+
+func newBlockList(members map[policy.NodeID]Member, self policy.NodeID, sites []policy.SiteID) *blockList {
+	b := &blockList{nodes: map[policy.NodeID]bool{}, addrs: map[netip.Addr]bool{}}
+	for _, site := range sites {
+		for id, m := range members {
+			if m.Site != site || id == self {
+				continue
+			}
+			b.nodes[id] = true
+			if addr, err := netip.ParseAddrPort(m.Address); err == nil {
+				b.addrs[addr.Addr().Unmap()] = true
+			}
+		}
+	}
+	if len(b.nodes) == 0 {
+		return nil
+	}
+	return b
+}

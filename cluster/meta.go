@@ -1,0 +1,91 @@
+package cluster
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/scloudstack/pharos/policy"
+)
+
+// meta is what a node tells of itself with its membership; memberlist carries 512 octets at most:
+//
+//	protocol version (1) · cluster (string) · site (string) · fingerprint of the node's public key (8) ·
+//	gossip keys: count, each fingerprint (8), flags (1)
+//
+// A later protocol version keeps the version and the cluster's name in their places.
+type meta struct {
+	version uint8
+	cluster string
+	site    policy.SiteID
+	key     [8]byte
+	keys    []GossipKey
+}
+
+// GossipKey is a key that encrypts gossip, as much as is ever told of it.
+type GossipKey struct {
+	Fingerprint Fingerprint
+	Installed   bool // what it encrypts can be read
+	Sends       bool // it encrypts what this node sends
+	InFile      bool // it stands in the node's keys_file
+	FirstInFile bool // and is what the node will send with after its next start
+}
+
+// Fingerprint names a gossip key without telling it.
+type Fingerprint [8]byte
+
+func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
+
+// ParseFingerprint reads what String writes.
+func ParseFingerprint(text string) (f Fingerprint, err error) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(f) {
+		return f, fmt.Errorf("fingerprint %q: %d hexadecimal digits expected", text, 2*len(f))
+	}
+	return Fingerprint(b), nil
+}
+
+func fingerprint(key []byte) Fingerprint {
+	h := sha256.Sum256(append([]byte("pharos gossip key\x00"), key...))
+	return Fingerprint(h[:8])
+}
+
+func keyPrint(public []byte) [8]byte {
+	h := sha256.Sum256(append([]byte("pharos node key\x00"), public...))
+	return [8]byte(h[:8])
+}
+
+const (
+	maxCluster    = 64
+	maxGossipKeys = 16
+)
+
+func (m meta) encode() []byte {
+	b := putBytes([]byte{m.version}, m.cluster)
+	b = putBytes(b, m.site)
+	b = append(b, m.key[:]...)
+	b = putUvarint(b, uint64(len(m.keys)))
+	for _, k := range m.keys {
+		b = append(b, k.Fingerprint[:]...)
+		b = append(b, flag(k.Installed)|flag(k.Sends)<<1|flag(k.InFile)<<2|flag(k.FirstInFile)<<3)
+	}
+	return b
+}
+
+func decodeMeta(b []byte) (m meta, err error) {
+	r := reader{b: b}
+	m.version = r.u8("protocol version")
+	m.cluster = r.str(maxCluster, "cluster")
+	if r.err != nil || m.version != protocolVersion {
+		return m, r.err
+	}
+	m.site = policy.SiteID(r.str(maxNode, "site"))
+	copy(m.key[:], r.take(len(m.key), "key"))
+	for n := r.count(maxGossipKeys, 9, "gossip keys"); n > 0; n-- {
+		k := GossipKey{Fingerprint: Fingerprint(r.take(8, "fingerprint"))}
+		f := r.u8("flags")
+		k.Installed, k.Sends, k.InFile, k.FirstInFile = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+		m.keys = append(m.keys, k)
+	}
+	return m, r.end("metadata")
+}
