@@ -27,6 +27,7 @@ const (
 	typeListAsk             // which targets does this digest stand for
 	typeList                // these
 	typeStale               // your incarnation is behind the one I know of you
+	typeKeys                // a step of a rotation of gossip keys
 	typeEnd
 )
 
@@ -58,6 +59,7 @@ type Message struct {
 	digest   [32]byte
 	ack      Ack
 	exchange turn
+	keys     KeyOrder
 
 	ring *Keyring
 }
@@ -157,6 +159,9 @@ func (m *Message) readBody(r *reader, seen *seenRoots) {
 		m.ack = readAck(r)
 	case typeStale:
 		m.vote.incarnation = r.u64("incarnation known")
+	case typeKeys:
+		m.keys.Op = KeyOp(r.u8("step"))
+		copy(m.keys.Key[:], r.take(len(m.keys.Key), "fingerprint"))
 	case typeExchange:
 		m.exchange = readTurn(r)
 		for _, s := range m.exchange.entries {
@@ -206,7 +211,7 @@ func (m *Message) judge(s *Sealed, seen *seenRoots) {
 // entriesPacket carries whole batches and entries by themselves.
 func entriesPacket(self policy.NodeID, batches [][]*Sealed, wantAck bool) []byte {
 	b := putBytes([]byte{protocolVersion, typeEntries}, self)
-	b = append(b, flag(wantAck))
+	b = append(b, bit(wantAck))
 	b = putUvarint(b, uint64(len(batches)))
 	for _, batch := range batches {
 		b = appendBatch(b, batch)
@@ -217,7 +222,7 @@ func entriesPacket(self policy.NodeID, batches [][]*Sealed, wantAck bool) []byte
 // singlesPacket carries entries by themselves.
 func singlesPacket(self policy.NodeID, list []*Sealed, wantAck bool) []byte {
 	b := putBytes([]byte{protocolVersion, typeEntries}, self)
-	b = append(b, flag(wantAck), 0)
+	b = append(b, bit(wantAck), 0)
 	b = putUvarint(b, uint64(len(list)))
 	for _, s := range list {
 		b = s.append(b)
@@ -225,7 +230,7 @@ func singlesPacket(self policy.NodeID, list []*Sealed, wantAck bool) []byte {
 	return b
 }
 
-func flag(v bool) byte {
+func bit(v bool) byte {
 	if v {
 		return 1
 	}

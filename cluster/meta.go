@@ -67,7 +67,7 @@ func (m meta) encode() []byte {
 	b = putUvarint(b, uint64(len(m.keys)))
 	for _, k := range m.keys {
 		b = append(b, k.Fingerprint[:]...)
-		b = append(b, flag(k.Installed)|flag(k.Sends)<<1|flag(k.InFile)<<2|flag(k.FirstInFile)<<3)
+		b = append(b, bit(k.Installed)|bit(k.Sends)<<1|bit(k.InFile)<<2|bit(k.FirstInFile)<<3)
 	}
 	return b
 }

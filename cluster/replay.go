@@ -25,7 +25,7 @@ func (w *window) judge(incarnation, counter uint64) verdict {
 		return stale
 	case incarnation > w.incarnation:
 		*w = window{incarnation: incarnation}
-	case counter+windowSize <= w.top: // replayed, or the node was started again by the same number
+	case w.top >= windowSize && counter <= w.top-windowSize: // replayed, or the node was started again by the same number
 		return stale
 	}
 	if counter > w.top {
@@ -43,7 +43,8 @@ func (w *window) advance(counter uint64) {
 	if counter-w.top >= windowSize {
 		w.seen = [windowSize / 64]uint64{}
 	} else {
-		for c := w.top + 1; c <= counter; c++ {
+		for i := range counter - w.top {
+			c := w.top + 1 + i
 			w.seen[c%windowSize/64] &^= 1 << (c % 64)
 		}
 	}

@@ -58,7 +58,7 @@ func (t *turn) append(b []byte) []byte {
 	b = putU64(b, t.mine)
 	b = putU64(b, t.yours)
 	b = putUvarint(b, t.step)
-	b = append(b, flag(t.end)*turnEnd|flag(t.partial)*turnPartial)
+	b = append(b, bit(t.end)*turnEnd|bit(t.partial)*turnPartial)
 	b = putUvarint(b, uint64(t.held.count))
 	b = putU64(b, t.held.sum)
 	b = putUvarint(b, uint64(len(t.sums)))

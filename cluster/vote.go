@@ -64,7 +64,7 @@ func (r *Replica) sendVote(to policy.NodeID, whole bool) {
 	b := putU64(nil, voteHash(r.vote.value))
 	b = putUvarint(b, uint64(r.tree.root.count))
 	b = putU64(b, r.tree.root.sum)
-	if b = append(b, flag(whole)); whole {
+	if b = append(b, bit(whole)); whole {
 		b = putBytes(b, r.vote.value)
 	}
 	r.send(to, r.signedPacket(typeVote, to, b))
