@@ -38,6 +38,7 @@ const (
 )
 
 func (r *Replica) awaitAcks(list []*Sealed, now time.Time) {
+	r.hurry(now)
 	for _, s := range list {
 		r.waiting = append(r.waiting, &waiting{
 			sealed: s, acks: map[policy.NodeID]Ack{}, begun: now,
@@ -53,7 +54,10 @@ func (r *Replica) awaitAcks(list []*Sealed, now time.Time) {
 func (r *Replica) askAgain(now time.Time) {
 	r.waiting = slices.DeleteFunc(r.waiting, func(w *waiting) bool { return now.Sub(w.begun) > ackKept })
 	for _, w := range r.waiting {
-		if now.Before(w.next) || now.Sub(w.begun) > ackAsked {
+		if now.Sub(w.begun) > ackAsked || len(w.acks) == len(r.order) {
+			continue
+		}
+		if r.hurry(now); now.Before(w.next) {
 			continue
 		}
 		w.every *= 2

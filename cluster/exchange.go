@@ -47,6 +47,7 @@ func (r *Replica) say(node policy.NodeID, s *session, t turn, step uint64, now t
 	}
 	s.step, s.last, s.partial = step, t.append(nil), t.partial
 	s.touched = now
+	r.hurry(now)
 	s.patience = turnPatience
 	if len(t.entries)+len(t.want)+len(t.all) > 0 { // it, or the answer, takes a while on a thin line
 		s.patience = bulkPatience
@@ -65,7 +66,10 @@ func (r *Replica) resumeExchange(node policy.NodeID, p *peer, now time.Time) {
 		p.in = nil
 	}
 	s := p.out
-	if s == nil || now.Before(s.again) {
+	if s == nil {
+		return
+	}
+	if r.hurry(now); now.Before(s.again) {
 		return
 	}
 	if s.patience *= 2; s.patience > maxPatience || !r.live(p, now) {

@@ -108,15 +108,20 @@ func (d *Decoder) decode(packet []byte) (m Message, err error) {
 		return m, fmt.Errorf("type %d: %d at most expected", m.kind, typeEnd-1)
 	case m.From == d.self:
 		return m, fmt.Errorf("its sender bears this node's name")
-	case m.kind == typeEntries:
-		m.readEntries(&r, d.seen)
-		return m, r.end("entries")
 	}
-	if err := d.open(&m, &r); err != nil {
+	if m.kind != typeEntries {
+		if err := d.open(&m, &r); err != nil {
+			return m, err
+		}
+	}
+	carried := m.readBody(&r)
+	if err := r.end("body"); err != nil {
 		return m, err
 	}
-	m.readBody(&r, d.seen)
-	return m, r.end("body")
+	for _, s := range carried {
+		m.judge(s, d.seen)
+	}
+	return m, nil
 }
 
 // open checks the sender's signature and whom the packet is for, and leaves the body in r.
@@ -147,8 +152,11 @@ func packetStatement(cluster string, packet []byte) []byte {
 	return append(b, packet...)
 }
 
-func (m *Message) readBody(r *reader, seen *seenRoots) {
+// readBody reads what a type carries, and returns the entries in it, which are to be judged.
+func (m *Message) readBody(r *reader) []*Sealed {
 	switch m.kind {
+	case typeEntries:
+		return m.readEntries(r)
 	case typeVote:
 		m.vote = readVote(r)
 	case typeReasons, typeList:
@@ -164,29 +172,22 @@ func (m *Message) readBody(r *reader, seen *seenRoots) {
 		copy(m.keys.Key[:], r.take(len(m.keys.Key), "fingerprint"))
 	case typeExchange:
 		m.exchange = readTurn(r)
-		for _, s := range m.exchange.entries {
-			m.judge(s, seen)
-		}
+		return m.exchange.entries
 	}
+	return nil
 }
 
 // readEntries reads: flags (1: an acknowledgement is asked for) · batches (count, each signature, count, leaves) ·
 // entries by themselves (count, sealed).
-func (m *Message) readEntries(r *reader, seen *seenRoots) {
+func (m *Message) readEntries(r *reader) (all []*Sealed) {
 	m.wantAck = r.u8("flags")&1 != 0
-	var all []*Sealed
 	for n := r.count(maxPacket, 64, "batches"); n > 0 && r.err == nil; n-- {
 		all = append(all, readBatch(r)...)
 	}
 	for n := r.count(maxPacket, 64, "entries"); n > 0 && r.err == nil; n-- {
 		all = append(all, readSealed(r))
 	}
-	if r.err != nil {
-		return
-	}
-	for _, s := range all {
-		m.judge(s, seen)
-	}
+	return all
 }
 
 // judge puts an entry where its signature leads it.

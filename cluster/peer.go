@@ -87,6 +87,7 @@ func (r *Replica) Up(node policy.NodeID, now time.Time) Out {
 		p.up = true
 		if r.cfg.Self > node { // the other begins
 			p.retry = now.Add(meetPatience)
+			r.hurry(now)
 		} else {
 			r.begin(node, p, now)
 		}
@@ -117,7 +118,8 @@ const (
 	refreshEvery  = time.Second
 	exchangeLeast = 2 * time.Second
 	exchangeMost  = 5 * time.Second
-	houseEvery    = 100 * time.Millisecond
+	houseEvery    = 100 * time.Millisecond // while something is under way
+	houseIdle     = time.Second
 	tombsEvery    = time.Minute
 	meetPatience  = 250 * time.Millisecond
 )
@@ -143,10 +145,17 @@ func (t *timers) next() time.Time {
 	return next
 }
 
+// hurry has the house kept soon: something is under way.
+func (r *Replica) hurry(now time.Time) {
+	if soon := now.Add(houseEvery); soon.Before(r.timers.house) {
+		r.timers.house = soon
+	}
+}
+
 // Tick does what is due.
 func (r *Replica) Tick(now time.Time) Out {
 	if !now.Before(r.timers.house) {
-		r.timers.house = now.Add(houseEvery)
+		r.timers.house = now.Add(houseIdle)
 		r.keepHouse(now)
 	}
 	if !now.Before(r.timers.vote) {
@@ -164,15 +173,22 @@ func (r *Replica) Tick(now time.Time) Out {
 	return r.done(now)
 }
 
+// fallSilent forgets the vote of a peer that did not refresh it.
+func (r *Replica) fallSilent(p *peer, now time.Time) {
+	if p.vote != nil && now.Sub(p.heard) > r.cfg.VoteTTL {
+		p.vote, p.met = nil, false
+	}
+}
+
 func (r *Replica) keepHouse(now time.Time) {
 	for _, id := range r.order {
 		p := r.peers[id]
-		if p.vote != nil && now.Sub(p.heard) > r.cfg.VoteTTL {
-			p.vote, p.met = nil, false
-		}
+		r.fallSilent(p, now)
 		r.resumeExchange(id, p, now)
-		if !p.met && p.out == nil && r.live(p, now) && !now.Before(p.retry) {
-			r.begin(id, p, now)
+		if !p.met && p.out == nil && r.live(p, now) {
+			if r.hurry(now); !now.Before(p.retry) {
+				r.begin(id, p, now)
+			}
 		}
 	}
 	r.askAgain(now)

@@ -90,6 +90,7 @@ func (r *Replica) spreadRumors(now time.Time) {
 	if len(r.rumors) == 0 {
 		return
 	}
+	r.hurry(now)
 	live := r.livePeers(now)
 	kept := r.rumors[:0]
 	for _, u := range r.rumors {

@@ -84,6 +84,7 @@ func (r *Replica) sendVoteTo(node policy.NodeID) {
 }
 
 func (r *Replica) receiveVote(m *Message, p *peer, now time.Time) {
+	r.fallSilent(p, now)
 	old := p.vote
 	if old != nil && m.incarnation == old.incarnation && m.counter <= old.counter {
 		return // it was overtaken on the way
@@ -101,7 +102,9 @@ func (r *Replica) receiveVote(m *Message, p *peer, now time.Time) {
 		r.send(m.From, r.signedPacket(typeVoteAsk, m.From, nil))
 	}
 	switch {
-	case !p.met && p.out == nil && !now.Before(p.retry):
+	case !p.met && p.out == nil && now.Before(p.retry):
+		r.hurry(now)
+	case !p.met && p.out == nil:
 		r.begin(m.From, p, now)
 	case p.met:
 		r.countVote(m.From, p)
