@@ -38,8 +38,12 @@ type Config struct {
 	Rules    []Rule // safety, in the order of the file
 	Targets  map[TargetID]Target
 
-	RejoinAfter time.Duration // a start after longer than this without serving is held
+	RejoinAfter time.Duration // a start after longer than this without serving is held; 0: 10 min
 	ColdStart   ColdStart
+	VoteTTL     time.Duration // a vote not refreshed for this long is silence; 0: 3 s
+	Observers   int           // nodes of a site that probe each endpoint, at most; 0: 2
+	Drills      bool          // faults on purpose (KindBlock) may be ordered
+	Digest      [8]byte       // of the whole configuration, less what is of the node; zero: not told
 }
 
 // ColdStart says how a held node may end its hold when nobody knows better.

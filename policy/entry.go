@@ -24,6 +24,8 @@ const (
 	KindReturn      Kind = "return"       // key: the service. The later stays
 	KindGate        Kind = "gate"         // key: the rule. The later stays
 	KindAck         Kind = "ack"          // key: the alarm's cause. The later stays
+	KindRejoin      Kind = "rejoin"       // the end of a node's held start, by a person or by what it heard; key: the node. The later stays
+	KindBlock       Kind = "block"        // a drill: a node is cut off from a site; key: NODE/SITE. The later stays
 	KindMove        Kind = "move"         // key: service and epoch, or service and override; rank: number. The highest stays, of one number the first
 	KindFall        Kind = "fall"         // fall of an expired override; key: its stamp. The first stays
 	KindAlarm       Kind = "alarm"        // key: the cause. The later stays

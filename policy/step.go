@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Event is something that a node's loop tells its State: Observed, Ordered,
-// Tick or Reconfigured.
+// Event is something that a node's loop tells its State: what it observed, was ordered, or
+// heard of its peers, a new configuration, or that time has passed.
 type Event interface{ event() }
 
 type (
@@ -18,21 +18,58 @@ type (
 	Tick struct{}
 	// Reconfigured carries a new configuration. Health of unchanged targets stays.
 	Reconfigured struct{ Config *Config }
+	// Loaded carries the digest of the zones that are served from now on.
+	Loaded struct{ Zones [8]byte }
+
+	// Merged carries entries of other nodes that are kept already.
+	Merged []Entry
+	// Heard carries votes of peers with which all entries were exchanged, both ways, since they were
+	// last silent. A refresh counts like a change.
+	Heard []Vote
+	// Met names peers with which an exchange of all entries, both ways, was completed now.
+	Met []NodeID
+	// Reasons is the evidence of a peer's vote, all that it tells.
+	Reasons struct {
+		Node NodeID
+		List []Reason
+	}
+	// Lists carries a target list that Effects.Ask asked for.
+	Lists struct {
+		Node    NodeID
+		Targets []TargetID
+	}
 )
 
 func (Observed) event()     {}
 func (Ordered) event()      {}
 func (Tick) event()         {}
 func (Reconfigured) event() {}
+func (Loaded) event()       {}
+func (Merged) event()       {}
+func (Heard) event()        {}
+func (Met) event()          {}
+func (Reasons) event()      {}
+func (Lists) event()        {}
 
 // Effects is what the caller has to do after a step, in this order.
 type Effects struct {
-	Store    []Entry       // keep on disk (moves, falls, alarms; batched). Already counted in
-	Drop     []EntryKey    // superseded: remove from disk, if it is there (batched)
+	Store    []Entry       // seal, keep and send (moves, falls, alarms; one batch). Already counted in
+	Drop     []EntryKey    // obsolete: forget them, if they are there (batched)
 	Revision *Revision     // serve it from now on; nil where nothing changed
 	Changes  []Change      // log them
 	Health   []HealthEntry // health that changed: keep on disk (batched)
+	Vote     *Vote         // the own vote changed: send it at once; nil: refresh the last one
+	Reasons  []Reason      // all evidence of the own vote, where it changed; follows the vote
+	Ask      []ListRequest // target lists that votes name and are not known here
+	Probe    []TargetID    // what this node probes from now on, by id; nil: as before
+	Block    []SiteID      // a drill: the sites that this node is to be cut off from now; nil: as before
 	Wake     time.Time     // send a Tick at this time at the latest; zero: no need
+}
+
+// ListRequest asks a node for the target list that its vote names. It answers with State.TargetList.
+type ListRequest struct {
+	Node   NodeID
+	Digest [32]byte
 }
 
 // Change is one line of what a step changed, for logs and people.
@@ -56,7 +93,7 @@ type HealthEntry struct {
 type Stored struct {
 	Entries []Entry
 	Health  []HealthEntry
-	Stamped time.Time // when the node last stamped its disk; zero: an empty folder
+	Stamped time.Time // when the node last stamped its disk, as it does while it serves and is not held; zero: an empty folder
 }
 
 // Preview is what an order would change: before and after for every name.
@@ -86,9 +123,11 @@ func (r *Refusal) Error() string { return r.Text + " (rule " + r.Rule + ")" }
 
 // Order is what a person asks for, before it is judged.
 type Order struct {
-	Kind       Kind // override, drain, return, gate, ack
-	Key        string
-	Clear      bool // ends it: override clear, undrain
+	Kind       Kind     // override, drain, return, gate, ack, site-lost, active-metro, rejoin, block
+	Key        string   // as the kind has it; active-metro: service/SERVICE or all; block: SITE (of this node) or NODE/SITE
+	Clear      bool     // ends it: override clear, undrain, site readmit, cluster unblock
+	Sites      []SiteID // site-lost: the sites, where it is more than Key
+	Metro      MetroID  // active-metro: where to
 	Override   *Override
 	ReturnTo   SiteID // return: the endpoint's site; "" for the first that is held back
 	GateOpen   bool
