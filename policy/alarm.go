@@ -237,9 +237,9 @@ func (t *turn) alarmGlobals() {
 
 func (s *State) failedRequirements(site int) string {
 	var parts []string
-	for _, r := range s.ix.sites[site].Requires {
-		if i, ok := s.ix.targetOf[r.Target]; ok && s.targets[i].state == Down {
-			parts = append(parts, r.Name+" is down")
+	for _, k := range s.ix.required[site] {
+		if s.needs[k].state == Down {
+			parts = append(parts, s.ix.needs[k].name+" is down")
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -161,12 +161,16 @@ func (s *State) expiryNear(v *override) string {
 
 // counting names a target of an endpoint, or of its site, whose results are being counted.
 func (s *State) counting(in *serviceInfo, e int, f func(*target) bool) string {
+	say := func(i int) string { return fmt.Sprintf("%s is %s", s.ix.targets[i].Label, s.targetDetail(i)) }
 	for _, at := range in.eps[e].at {
-		for _, list := range [][]int{at.targets, s.ix.required[at.site]} {
-			for _, i := range list {
-				if i >= 0 && f(&s.targets[i]) {
-					return fmt.Sprintf("%s is %s", s.ix.targets[i].Label, s.targetDetail(i))
-				}
+		for _, i := range at.targets {
+			if i >= 0 && f(&s.targets[i]) {
+				return say(i)
+			}
+		}
+		for _, k := range s.ix.required[at.site] {
+			if i := s.ix.needs[k].target; f(&s.targets[i]) {
+				return say(i)
 			}
 		}
 	}

@@ -17,11 +17,11 @@ func (s *State) atHealth(at atInfo) (HealthState, time.Time) {
 			health = worse(health, Unknown)
 			continue
 		}
-		t := &s.targets[i]
-		if w := worse(health, t.state); w != health {
-			health, since = w, t.since
-		} else if t.state == health && t.since.After(since) {
-			since = t.since
+		v := &s.verdicts[i]
+		if w := worse(health, v.state); w != health {
+			health, since = w, v.since
+		} else if v.state == health && v.since.After(since) {
+			since = v.since
 		}
 	}
 	return health, since
@@ -37,19 +37,19 @@ func worse(a, b HealthState) HealthState {
 }
 
 // siteHealth is a site's word against itself: down when one requirement is down,
-// up when all are up, unknown where it has none or this node does not know them.
+// up when all are up, unknown where it has none or none of its nodes looks.
 func (s *State) siteHealth(site int) (HealthState, time.Time) {
 	health, since, known := Up, time.Time{}, false
-	for _, i := range s.ix.required[site] {
-		t := &s.targets[i]
-		if t.seen.IsZero() && t.state == Unknown { // probed by the site's own nodes only
+	for _, k := range s.ix.required[site] {
+		v := &s.needs[k]
+		if !v.known {
 			continue
 		}
 		known = true
-		if w := worse(health, t.state); w != health {
-			health, since = w, t.since
-		} else if t.state == health && t.since.After(since) {
-			since = t.since
+		if w := worse(health, v.state); w != health {
+			health, since = w, v.since
+		} else if v.state == health && v.since.After(since) {
+			since = v.since
 		}
 	}
 	if !known {
@@ -58,10 +58,10 @@ func (s *State) siteHealth(site int) (HealthState, time.Time) {
 	return health, since
 }
 
-// silent says that nothing is known here of what a site requires.
+// silent says that nothing is known of what a site requires: it is judged by its endpoints.
 func (s *State) silent(site int) bool {
-	for _, i := range s.ix.required[site] {
-		if t := &s.targets[i]; !t.seen.IsZero() || t.state != Unknown {
+	for _, k := range s.ix.required[site] {
+		if s.needs[k].known {
 			return false
 		}
 	}
@@ -72,12 +72,15 @@ func (s *State) silent(site int) bool {
 // together is judged together: whether anything succeeds is found first.
 func (t *turn) observe(list []Observation) {
 	for _, o := range list {
-		if i, ok := t.ix.targetOf[o.Target]; ok {
+		if i, ok := t.ix.targetOf[o.Target]; ok && t.here[i] {
 			t.hear(i, o.Outcome)
 		}
 	}
+	if t.succeeding > 0 {
+		t.abstain(false)
+	}
 	for _, o := range list {
-		if i, ok := t.ix.targetOf[o.Target]; ok { // else of a configuration that is no more
+		if i, ok := t.ix.targetOf[o.Target]; ok && t.here[i] { // else of a configuration, or a share, that is no more
 			t.observeOne(i, o)
 		}
 	}
@@ -93,7 +96,7 @@ func (t *turn) hear(i int, o Outcome) {
 	if o == Success {
 		t.succeeding++
 	}
-	if !tg.heard && t.ix.here[i] {
+	if !tg.heard {
 		t.unheard--
 	}
 	tg.heard, tg.last = true, o
@@ -121,6 +124,8 @@ func (t *turn) observeOne(i int, o Observation) {
 	if !t.suspect.IsZero() && t.succeeding == 0 { // what is seen while blind is no evidence
 		tg.fails, tg.refusals, tg.missing = 0, 0, 0
 	}
+	t.fails(i)
+	t.cast(i)
 	if tg.state != before {
 		t.healthChanged(i, before)
 	} else if tg.changing() != wasChanging {
@@ -128,14 +133,48 @@ func (t *turn) observeOne(i int, o Observation) {
 	}
 }
 
+// fails keeps count of the targets that fail for this node.
+func (t *turn) fails(i int) {
+	if at := t.targets[i].failing; at.IsZero() {
+		delete(t.failing, i)
+	} else if _, ok := t.failing[i]; !ok {
+		t.failing[i] = struct{}{}
+		if at.After(t.failed) {
+			t.failed = at
+		}
+	}
+}
+
+// cast brings this node's own vote on a target up to date.
+func (t *turn) cast(i int) {
+	if t.ix.self < 0 {
+		return
+	}
+	own := &t.peers[t.ix.self]
+	if v := t.targets[i].vote(); v != own.states.raw(i) {
+		own.states.set(i, v)
+		own.changed, t.voteMoved = t.now, true
+		t.recount(i, false)
+	}
+}
+
+// vote is a target's state as a vote has it.
+func (t *target) vote() HealthState {
+	if t.state == Unknown && !t.seen.IsZero() {
+		return unsure
+	}
+	return t.state
+}
+
 func (t *turn) healthChanged(i int, before HealthState) {
 	tg := &t.targets[i]
 	t.fx.Health = append(t.fx.Health, HealthEntry{
 		Target: t.ix.targets[i].ID, State: tg.state, Since: tg.since, Seen: tg.seen, Reason: tg.reason,
 	})
-	t.change("target "+t.ix.targets[i].Label, before.String(), tg.state.String(), tg.reason)
 	t.touch(t.ix.byTarget[i]...)
-	t.sitesTouched = t.sitesTouched || t.ix.isRequired[i]
+	if !t.ix.alone {
+		t.change("own vote on "+t.ix.targets[i].Label, before.String(), tg.state.String(), tg.reason)
+	}
 }
 
 // suspectSelf forgets every state when nothing that this node probes succeeds, and
@@ -143,7 +182,7 @@ func (t *turn) healthChanged(i int, before HealthState) {
 // start or because a reload brought new ones, it changes neither.
 func (t *turn) suspectSelf() {
 	switch {
-	case t.ix.probed == 0, t.succeeding > 0:
+	case t.probed == 0, t.succeeding > 0:
 		t.trustSelf()
 	case t.unheard == 0 && t.suspect.IsZero():
 		t.losesTrust()
@@ -159,6 +198,7 @@ func (t *turn) trustSelf() {
 		why = "it probes nothing any more"
 	}
 	t.suspect = time.Time{}
+	t.abstain(false)
 	t.sitesTouched = true
 	t.change("node "+string(t.ix.cfg.Self), "suspects itself", "trusts itself", why)
 }
@@ -169,8 +209,24 @@ func (t *turn) losesTrust() {
 	for i := range t.targets {
 		t.targets[i].forget(t.now)
 	}
+	t.abstain(true)
 	t.touchAll()
 	t.sitesTouched = true
+}
+
+// abstain has this node's vote count for nothing, or for something again.
+func (t *turn) abstain(is bool) {
+	if t.ix.self < 0 || t.peers[t.ix.self].vote.Suspect == is {
+		return
+	}
+	own := &t.peers[t.ix.self]
+	own.vote.Suspect, t.contactsMoved, t.voteMoved = is, true, true
+	if is {
+		for i := range t.targets {
+			own.states.set(i, t.targets[i].vote())
+		}
+	}
+	t.recountAll()
 }
 
 // startHealth takes over what was kept on disk, unless too long ago.
@@ -181,7 +237,7 @@ func (s *State) startHealth(stored Stored, now time.Time) {
 	}
 	for _, h := range stored.Health {
 		i, ok := s.ix.targetOf[h.Target]
-		if !ok || h.State == Unknown && h.Seen.IsZero() {
+		if !ok || !s.here[i] || h.State == Unknown && h.Seen.IsZero() {
 			continue
 		}
 		last := h.Seen
@@ -191,5 +247,16 @@ func (s *State) startHealth(stored Stored, now time.Time) {
 		if age := now.Sub(last); age >= 0 && age <= keep {
 			s.targets[i] = restore(h)
 		}
+	}
+	s.castAll()
+}
+
+// castAll makes this node's own vote of the states of its targets.
+func (s *State) castAll() {
+	if s.ix.self < 0 {
+		return
+	}
+	for i := range s.targets {
+		s.peers[s.ix.self].states.set(i, s.targets[i].vote())
 	}
 }

@@ -9,22 +9,39 @@ import (
 // index is a Config with every name resolved to a number, so that one observation
 // finds what rests on it without a search. It is immutable.
 type index struct {
-	cfg        *Config
-	sites      []Site
-	siteOf     map[SiteID]int
-	targets    []Target // by ID, so that the order is the same everywhere
-	targetOf   map[TargetID]int
-	services   []serviceInfo
-	svcOf      map[ServiceID]int
-	nameOf     map[string]nameRef
-	byTarget   [][]int // target → services whose choice rests on it
-	bySite     [][]int // site → services with an endpoint there
-	required   [][]int // site → targets of its requirements
-	here       []bool  // target → this node probes it
-	probed     int     // how many this node probes
-	isRequired []bool  // target → a site requires it
-	groups     []Group
-	gates      map[string]Rule
+	cfg      *Config
+	sites    []Site
+	siteOf   map[SiteID]int
+	targets  []Target // by ID, so that the order is the same everywhere
+	targetOf map[TargetID]int
+	services []serviceInfo
+	svcOf    map[ServiceID]int
+	nameOf   map[string]nameRef
+	list     [32]byte   // digest of the targets, as votes name it
+	byTarget [][]int    // target → services whose choice rests on it
+	bySite   [][]int    // site → services with an endpoint there
+	checked  []bool     // target → an endpoint is checked by it
+	needs    []needInfo // what sites require
+	needsOf  [][]int    // target → needs
+	required [][]int    // site → needs
+	groups   []Group
+	gates    map[string]Rule
+	nodes    []nodeInfo // in the order of the configuration
+	nodeOf   map[NodeID]int
+	self     int     // among nodes; -1: it is none of them
+	probers  [][]int // site → nodes that probe; a site with some has a seat in the electorate
+	alone    bool    // no other node votes
+}
+
+// needInfo is one requirement of one site, which its own nodes probe.
+type needInfo struct {
+	name         string
+	site, target int
+}
+
+type nodeInfo struct {
+	Node
+	site int // -1: not configured
 }
 
 type nameRef struct{ svc, name int }
@@ -54,7 +71,7 @@ func newIndex(cfg *Config) *index {
 	x := &index{
 		cfg: cfg, sites: cfg.Sites,
 		siteOf: map[SiteID]int{}, targetOf: map[TargetID]int{}, svcOf: map[ServiceID]int{}, nameOf: map[string]nameRef{},
-		gates: map[string]Rule{},
+		gates: map[string]Rule{}, nodeOf: map[NodeID]int{}, self: -1,
 	}
 	for i, site := range cfg.Sites {
 		x.siteOf[site.ID] = i
@@ -66,9 +83,12 @@ func newIndex(cfg *Config) *index {
 		x.targets = append(x.targets, t)
 	}
 	sort.Slice(x.targets, func(i, j int) bool { return x.targets[i].ID < x.targets[j].ID })
+	ids := make([]TargetID, len(x.targets))
 	for i, t := range x.targets {
-		x.targetOf[t.ID] = i
+		x.targetOf[t.ID], ids[i] = i, t.ID
 	}
+	x.list = ListDigest(ids)
+	x.addNodes()
 	x.byTarget = make([][]int, len(x.targets))
 	x.bySite = make([][]int, len(x.sites))
 	x.services = make([]serviceInfo, len(cfg.Services))
@@ -176,20 +196,41 @@ func (x *index) bestRole(ep endpointInfo) SiteRole {
 	return best
 }
 
+func (x *index) addNodes() {
+	x.probers, x.alone = make([][]int, len(x.sites)), true
+	for i, n := range x.cfg.Nodes {
+		site, ok := x.siteOf[n.Site]
+		if !ok {
+			site = -1
+		}
+		x.nodes = append(x.nodes, nodeInfo{n, site})
+		x.nodeOf[n.ID] = i
+		if n.ID == x.cfg.Self {
+			x.self = i
+		}
+		if n.Probes && ok {
+			x.probers[site] = append(x.probers[site], i)
+			x.alone = x.alone && n.ID == x.cfg.Self
+		}
+	}
+}
+
+// ownSite is where this node stands; -1: nowhere.
+func (x *index) ownSite() int {
+	if x.self < 0 {
+		return -1
+	}
+	return x.nodes[x.self].site
+}
+
 // addRequirements notes what each site requires. Those of other sites are
-// probed by the nodes there, so this node never sees them.
+// probed by the nodes there, so this node sees them by their votes alone.
 func (x *index) addRequirements() {
 	x.required = make([][]int, len(x.sites))
-	x.here = make([]bool, len(x.targets))
-	x.isRequired = make([]bool, len(x.targets))
-	for i := range x.here {
-		x.here[i] = len(x.byTarget[i]) > 0
-	}
-	var own SiteID
-	for _, n := range x.cfg.Nodes {
-		if n.ID == x.cfg.Self {
-			own = n.Site
-		}
+	x.needsOf = make([][]int, len(x.targets))
+	x.checked = make([]bool, len(x.targets))
+	for i := range x.checked {
+		x.checked[i] = len(x.byTarget[i]) > 0
 	}
 	for i, site := range x.sites {
 		for _, r := range site.Requires {
@@ -197,19 +238,14 @@ func (x *index) addRequirements() {
 			if !ok {
 				continue
 			}
-			x.required[i] = append(x.required[i], t)
-			x.isRequired[t] = true
-			x.here[t] = x.here[t] || site.ID == own
+			x.required[i] = append(x.required[i], len(x.needs))
+			x.needsOf[t] = append(x.needsOf[t], len(x.needs))
+			x.needs = append(x.needs, needInfo{r.Name, i, t})
 			for _, svc := range x.bySite[i] {
 				if !slices.Contains(x.byTarget[t], svc) {
 					x.byTarget[t] = append(x.byTarget[t], svc)
 				}
 			}
-		}
-	}
-	for _, here := range x.here {
-		if here {
-			x.probed++
 		}
 	}
 }

@@ -243,14 +243,17 @@ func (t *turn) enters(in *serviceInfo, e int, v *view, ch choice) string {
 // evidence is why an endpoint is down: the reason of its first target that is.
 func (s *State) evidence(in *serviceInfo, e int) string {
 	for _, at := range in.eps[e].at {
-		for _, i := range s.ix.required[at.site] {
-			if s.targets[i].state == Down {
-				return ": site " + string(s.ix.sites[at.site].ID) + " is down, " + s.targets[i].reason
+		for _, k := range s.ix.required[at.site] {
+			if s.needs[k].state == Down {
+				return ": site " + string(s.ix.sites[at.site].ID) + " is down, " + s.reason(s.ix.needs[k].target)
 			}
 		}
 		for _, i := range at.targets {
-			if i >= 0 && s.targets[i].state == Down && s.targets[i].reason != "" {
-				return ": " + s.targets[i].reason
+			if i < 0 || s.verdicts[i].state != Down {
+				continue
+			}
+			if why := s.reason(i); why != "" {
+				return ": " + why
 			}
 		}
 	}

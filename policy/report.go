@@ -63,10 +63,10 @@ func (s *State) siteStatus(i int) SiteStatus {
 		Drained: s.orders.siteOff[site.ID], Lost: lost != nil && lost.suspended == "",
 		Loss: s.paths[i].loss(), Fall: s.paths[i].fall(),
 	}
-	for _, r := range site.Requires {
-		if t, ok := s.ix.targetOf[r.Target]; ok {
-			st.Requires = append(st.Requires, RequirementStatus{r.Name, s.targetStatus(t)})
-		}
+	for _, k := range s.ix.required[i] {
+		r := RequirementStatus{s.ix.needs[k].name, s.targetStatus(s.ix.needs[k].target)}
+		r.Target.Health, r.Target.Since = s.needs[k].state, s.needs[k].since
+		st.Requires = append(st.Requires, r)
 	}
 	return st
 }
@@ -74,8 +74,8 @@ func (s *State) siteStatus(i int) SiteStatus {
 func (s *State) targetStatus(i int) TargetStatus {
 	t := &s.targets[i]
 	return TargetStatus{
-		Target: s.ix.targets[i].ID, Label: s.ix.targets[i].Label, Health: t.state, Detail: s.targetDetail(i),
-		Since: t.since, Seen: t.seen, Latency: t.latency, Reason: t.reason,
+		Target: s.ix.targets[i].ID, Label: s.ix.targets[i].Label, Health: s.verdicts[i].state, Detail: s.targetDetail(i),
+		Since: s.verdicts[i].since, Seen: t.seen, Latency: t.latency, Reason: t.reason,
 	}
 }
 

@@ -120,11 +120,16 @@ func equalMembers(a, b Member) bool {
 // IfAllUp is what each name would answer if everything were up and no order
 // were given.
 func IfAllUp(cfg *Config) *Revision {
-	s := &State{entries: map[EntryKey]Entry{}, raised: map[string]raised{}}
-	s.adopt(newIndex(cfg))
+	alone := *cfg // one node that sees everything, and nobody else is asked
+	alone.Nodes = nil
+	if len(cfg.Sites) > 0 {
+		alone.Nodes = []Node{{ID: cfg.Self, Site: cfg.Sites[0].ID, Probes: true}}
+	}
+	s := newState(&alone, time.Time{})
 	for i := range s.targets {
 		s.targets[i].state = Up
 	}
+	s.castAll()
 	t := s.begin(s.now)
 	t.ordersMoved = true
 	t.touchAll()

@@ -11,6 +11,7 @@ const (
 	ruleLastEndpoint = "last-endpoint" // a drain takes the last healthy endpoint of a service
 	ruleDrainedSite  = "drained-site"  // an override and a drain of its site
 	ruleLostSite     = "lost-site"     // an override onto a site that is declared lost
+	ruleElectorate   = "electorate"    // the last site that can decide is declared lost; nothing passes it
 )
 
 var builtinRules = []string{ruleLastEndpoint, ruleDrainedSite, ruleLostSite}

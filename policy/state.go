@@ -27,9 +27,22 @@ type State struct {
 	clock   Stamp
 	now     time.Time
 
-	succeeding int       // targets whose last result is a success
-	unheard    int       // targets probed here that no result came from yet
-	suspect    time.Time // since when the node suspects itself; zero: it does not
+	here       []bool           // targets that this node probes
+	probed     int              // how many
+	succeeding int              // targets whose last result is a success
+	unheard    int              // targets probed here that no result came from yet
+	failing    map[int]struct{} // targets whose last result is a failure
+	failed     time.Time        // when the last of those began to fail
+	suspect    time.Time        // since when the node suspects itself; zero: it does not
+
+	peers    []peer // by node of the configuration, this one among them
+	lists    lists
+	expiry   time.Time // no peer is silent before
+	verdicts []verdict // by target
+	needs    []verdict // by requirement
+	seated   []bool    // sites of the electorate; nil: not counted yet
+	seats    int       // how many
+	majority bool      // a majority of them is heard, the own among them
 }
 
 // service is what is held of one service between steps.
@@ -54,16 +67,29 @@ type turn struct {
 	list         []int // touched services
 	ordersMoved  bool
 	sitesTouched bool
-	changed      []string // names whose answer changed
-	gone         []string
+	// contactsMoved says that who is heard, or what peers say of themselves, has changed.
+	contactsMoved bool
+	voteMoved     bool
+	changed       []string // names whose answer changed
+	gone          []string
+}
+
+func newState(cfg *Config, now time.Time) *State {
+	s := &State{
+		entries: map[EntryKey]Entry{}, raised: map[string]raised{}, now: now,
+		lists: lists{map[[32]byte][]TargetID{}, map[[32]byte]time.Time{}},
+	}
+	s.adopt(newIndex(cfg))
+	s.startPeers(nil, nil)
+	return s
 }
 
 // Start makes a State from the configuration and what was found on disk, and
 // decides for the first time: Effects.Revision is always set.
 func Start(cfg *Config, stored Stored, now time.Time) (*State, Effects) {
-	s := &State{entries: map[EntryKey]Entry{}, raised: map[string]raised{}, now: now}
-	s.adopt(newIndex(cfg))
+	s := newState(cfg, now)
 	t := s.begin(now)
+	t.watch(true)
 	for _, e := range stored.Entries {
 		s.see(e.Stamp, now)
 		t.merge(e)
@@ -90,6 +116,16 @@ func Step(s *State, e Event, now time.Time) Effects {
 	case Reconfigured:
 		t.reconfigure(e.Config)
 		force = true
+	case Loaded:
+	case Merged:
+		t.order(e)
+	case Heard:
+		t.hearVotes(e)
+	case Met:
+	case Reasons:
+		t.believe(e)
+	case Lists:
+		t.learn(e.Targets)
 	case Tick:
 	}
 	return t.finish(force)
@@ -106,7 +142,10 @@ func (s *State) adopt(ix *index) {
 	s.svcs = make([]service, len(ix.services))
 	s.due, s.soonest = make([]time.Time, len(ix.services)), time.Time{}
 	s.touched = make([]bool, len(ix.services))
-	s.unheard = ix.probed
+	s.here, s.probed, s.unheard = make([]bool, len(ix.targets)), 0, 0
+	s.failing = map[int]struct{}{}
+	s.verdicts, s.needs = make([]verdict, len(ix.targets)), make([]verdict, len(ix.needs))
+	s.seated = nil
 	for i := range s.svcs {
 		s.svcs[i].inside = map[Stamp]chain{}
 		s.svcs[i].answers = make([]*Answer, len(ix.services[i].Names))
@@ -120,7 +159,13 @@ func (s *State) fork() *State {
 	f := *s
 	f.targets = slices.Clone(s.targets)
 	f.paths = slices.Clone(s.paths)
-	f.paths = slices.Clone(s.paths)
+	f.failing = maps.Clone(s.failing)
+	f.peers = slices.Clone(s.peers)
+	if own := s.ix.self; own >= 0 {
+		f.peers[own].states = slices.Clone(s.peers[own].states)
+	}
+	f.lists = lists{maps.Clone(s.lists.known), maps.Clone(s.lists.asked)}
+	f.verdicts, f.needs = slices.Clone(s.verdicts), slices.Clone(s.needs)
 	f.entries = maps.Clone(s.entries)
 	f.svcs = slices.Clone(s.svcs)
 	for i := range f.svcs {
@@ -160,6 +205,7 @@ func (t *turn) touchAll() {
 
 // finish decides everything that was touched or has come due.
 func (t *turn) finish(force bool) Effects {
+	t.expireVotes()
 	if !t.orders.next().IsZero() && !t.orders.next().After(t.now) {
 		t.ordersMoved = true
 		t.touchAll()
@@ -173,6 +219,10 @@ func (t *turn) finish(force bool) Effects {
 	}
 	if t.ordersMoved {
 		t.readAgain()
+	}
+	if t.contactsMoved {
+		t.countContacts()
+		t.watch(false)
 	}
 	decided := t.evaluateTouched()
 	for (decided || t.ordersMoved) && t.fallExpired() {
@@ -198,6 +248,7 @@ func (t *turn) readAgain() {
 	if before != nil && !sameSuspended(before, t.orders) {
 		t.touchAll()
 	}
+	t.countSeats()
 }
 
 // evaluateTouched decides the touched services, in the order of the configuration,
@@ -224,7 +275,7 @@ func (t *turn) wake() time.Time {
 	if at := t.blindAlarm(); at.After(t.now) {
 		next = sooner(next, at)
 	}
-	return sooner(next, t.soonest)
+	return sooner(sooner(next, t.expiry), t.soonest)
 }
 
 // sooner is the earlier of two times, of which a zero one means never.
@@ -243,8 +294,9 @@ func (t *turn) change(subject, before, after, why string) {
 // stay is kept, and so are the moves of services that stay.
 func (t *turn) reconfigure(cfg *Config) {
 	s, oldIx, oldTargets, oldPaths, oldSvcs := t.State, t.ix, t.targets, t.paths, t.svcs
+	oldHere, oldVerdicts, oldNeeds, oldPeers := t.here, t.verdicts, t.needs, t.peers
 	s.adopt(newIndex(cfg))
-	s.succeeding = 0
+	s.startPeers(oldIx, oldPeers)
 	for i := range s.ix.targets {
 		old, ok := oldIx.targetOf[s.ix.targets[i].ID]
 		if !ok { // what the disk may know of it is from before it was taken out
@@ -252,13 +304,18 @@ func (t *turn) reconfigure(cfg *Config) {
 			continue
 		}
 		s.targets[i] = oldTargets[old]
-		if s.targets[i].heard && s.ix.here[i] {
-			s.unheard--
-		}
+		s.here[i], s.verdicts[i] = oldHere[old], oldVerdicts[old]
+		t.fails(i)
+	}
+	s.keepNeeds(oldIx, oldNeeds)
+	s.succeeding = 0
+	for i := range s.targets {
 		if s.targets[i].heard && s.targets[i].last == Success {
 			s.succeeding++
 		}
 	}
+	s.castAll()
+	t.watch(true)
 	for id, i := range s.ix.siteOf {
 		if old, ok := oldIx.siteOf[id]; ok {
 			s.paths[i] = oldPaths[old]
@@ -295,5 +352,16 @@ func (t *turn) keepAnswers(oldIx *index, i int, old service) {
 		t.svcs[ref.svc].answers[ref.name] = old.answers[n]
 		t.svcs[ref.svc].ttls[ref.name] = old.ttls[n]
 		t.svcs[ref.svc].digests[ref.name] = old.digests[n]
+	}
+}
+
+// keepNeeds hands on what is known of requirements that stay.
+func (s *State) keepNeeds(oldIx *index, old []verdict) {
+	for k, n := range s.ix.needs {
+		for was, o := range oldIx.needs {
+			if o.name == n.name && oldIx.sites[o.site].ID == s.ix.sites[n.site].ID && oldIx.targets[o.target].ID == s.ix.targets[n.target].ID {
+				s.needs[k] = old[was]
+			}
+		}
 	}
 }

@@ -51,7 +51,11 @@ func (s *State) suspend(o *orders) {
 		if vips == nil && strings.HasPrefix(later.key, "vip/") {
 			vips = s.ix.byVIP()
 		}
-		if !later.held && later.kind != KindOverride {
+		switch {
+		case later.held:
+		case later.kind == KindSiteLost:
+			s.suspendLast(o, &before, later)
+		case later.kind == KindDrain:
 			s.suspendEmptying(o, &before, later, vips)
 		}
 		before.add(later)
@@ -226,7 +230,28 @@ func (s *State) suspendPair(o *orders, earlier, later *span) {
 	o.hold(later, fmt.Sprintf("it meets %s %s, given before it (rule %s)", earlier.kind, earlier.key, rule))
 }
 
-// suspendEmptying suspends a drain or loss that, together with those before it,
+// suspendLast suspends the loss that, with those before it, leaves no site to decide. What a loss
+// takes from a service does not matter: it says what is, and the answer goes on without.
+func (s *State) suspendLast(o *orders, before *met, later *span) {
+	voted := false
+	for site, nodes := range s.ix.probers {
+		id := s.ix.sites[site].ID
+		if len(nodes) == 0 {
+			continue
+		}
+		voted = true
+		if id != SiteID(later.key) && !slices.ContainsFunc(before.sites, func(a *span) bool {
+			return a.kind == KindSiteLost && !a.held && a.key == string(id) && a.at(later.from)
+		}) {
+			return
+		}
+	}
+	if voted {
+		o.hold(later, fmt.Sprintf("with those before it, it leaves no site to decide (rule %s)", ruleElectorate))
+	}
+}
+
+// suspendEmptying suspends a drain that, together with the drains and losses before it,
 // leaves a service without a candidate, though it alone would not.
 func (s *State) suspendEmptying(o *orders, before *met, later *span, vips map[string][]int) {
 	if later.broke(ruleLastEndpoint) {

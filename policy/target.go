@@ -18,12 +18,13 @@ const (
 // target is what is held of one probed target.
 type target struct {
 	state    HealthState
-	start    start // while state is Unknown
-	fails    int   // failures in a row
-	refusals int   // of those, answers that said no
-	oks      int   // successes in a row, while on the way up
-	missing  int   // timeouts in a row that nothing has ended yet; none while it is down
-	heard    bool  // a result came since the start
+	start    start     // while state is Unknown
+	fails    int       // failures in a row
+	refusals int       // of those, answers that said no
+	oks      int       // successes in a row, while on the way up
+	missing  int       // timeouts in a row that nothing has ended yet; none while it is down
+	heard    bool      // a result came since the start
+	failing  time.Time // when the first failure since the last success was seen; zero: the last result is one
 	last     Outcome
 	since    time.Time // when state became what it is
 	seen     time.Time // of the last result
@@ -102,7 +103,7 @@ func (p *path) note(missing int) {
 func (t *target) take(o Observation, cfg Target, fall int, blind bool) {
 	t.seen, t.latency, t.reason = o.At, o.Latency, o.Reason
 	if o.Outcome == Success {
-		t.fails, t.refusals, t.missing = 0, 0, 0
+		t.fails, t.refusals, t.missing, t.failing = 0, 0, 0, time.Time{}
 		if t.state == Up {
 			return
 		}
@@ -117,6 +118,9 @@ func (t *target) take(o Observation, cfg Target, fall int, blind bool) {
 		return
 	}
 	t.oks = 0
+	if t.failing.IsZero() {
+		t.failing = o.At
+	}
 	if t.state == Down {
 		return
 	}

@@ -25,6 +25,7 @@ var update = flag.Bool("update", false, "rewrite the golden transcripts under te
 //	site NAME METRO [standby|witness] [net=PREFIX,...] [require=TARGET,...]
 //	service NAME STEERING [names=N,...] [key=value ...]
 //	endpoint SITE[+SITE] ADDRESS[,ADDRESS] [weight=N] [check=TARGET,...]   of the service above
+//	self SITE                       where this node stands, city-a if not said
 //	gate NAME open|closed · assert NAME SERVICE AT_LEAST
 //	start · restart [after DURATION] · reload (takes the configuration lines since the last one)
 //	+DURATION                       time passes, with the ticks that were asked for
@@ -193,6 +194,8 @@ func (s *story) config(f []string) bool {
 		s.service(plain, opt)
 	case "endpoint":
 		s.endpoint(plain, opt)
+	case "self":
+		s.cfg.Nodes[0].Site = SiteID(plain[1])
 	case "gate":
 		s.cfg.Rules = append(s.cfg.Rules, Rule{Name: plain[1], GateOpen: plain[2] == "open"})
 	case "assert":
