@@ -31,53 +31,191 @@ func (s *State) startAlarms() {
 	}
 }
 
-// clearStale clears alarms from before the start whose cause is gone.
-func (t *turn) clearStale() {
-	there := map[string]bool{}
-	for _, a := range t.globals {
-		there[a.cause] = true
-	}
-	for i := range t.svcs {
-		for _, a := range t.svcs[i].alarms {
-			there[a.cause] = true
-		}
-	}
+// settleAll looks at every alarm again: after a start at those whose cause is gone, and when other
+// nodes came or went at those that were theirs to raise and to clear.
+func (t *turn) settleAll() {
 	for _, cause := range slices.Sorted(maps.Keys(t.raised)) {
-		if !there[cause] {
-			t.clear(cause)
-		}
+		t.settle(cause)
+	}
+	for _, cause := range slices.Sorted(maps.Keys(t.wanted)) {
+		t.settle(cause)
 	}
 }
 
-// raise writes the alarms that came and clears those that went, between two lists of one source.
+// settleDue looks again at the alarms that it was not this node's turn to write.
+func (t *turn) settleDue() {
+	if t.alarmDue.IsZero() || t.now.Before(t.alarmDue) {
+		return
+	}
+	t.alarmDue = time.Time{}
+	for _, cause := range slices.Sorted(maps.Keys(t.doubts)) {
+		t.settle(cause)
+	}
+}
+
+// raise says which alarms one source sees now, and saw before.
 func (t *turn) raise(old, now []alarm) {
 	for _, a := range now {
-		r, ok := t.raised[a.cause]
-		if ok && r.Text == a.text && r.Way == a.way {
-			continue
-		}
-		if !ok {
-			r.Since = t.now
-			t.change("alarm "+a.cause, "clear", "raised", a.text)
-		}
-		r.Text, r.Way = a.text, a.way
-		r.stamp = t.write(KindAlarm, a.cause, r.Alarm, false).Stamp
-		t.raised[a.cause] = r
+		t.wanted[a.cause] = a
+		t.settle(a.cause)
 	}
 	for _, a := range old {
 		if !slices.ContainsFunc(now, func(b alarm) bool { return a.cause == b.cause }) {
-			t.clear(a.cause)
+			delete(t.wanted, a.cause)
+			t.settle(a.cause)
 		}
 	}
 }
 
-func (t *turn) clear(cause string) {
-	if _, ok := t.raised[cause]; !ok {
+const (
+	// reword is how often the text of an alarm may change where only numbers in it do, and after how long a
+	// node raises again what another, which does not see its cause, has cleared.
+	reword = time.Minute
+	// settleIn is how long after its start a node clears nothing: it has not heard enough.
+	settleIn = 5 * time.Second
+)
+
+// settle writes what an alarm's entry should say, if it does not, and if it is for this node to do. An
+// alarm is raised once for all nodes, by the first in contact by name that sees its cause, and
+// is then cleared and worded by the node that raised it, as long as that is in contact.
+func (t *turn) settle(cause string) {
+	want, has := t.wanted[cause]
+	r, is := t.raised[cause]
+	at := t.now
+	switch {
+	case has && !is:
+		at = t.raiseAt(cause)
+	case has && (r.Text != want.text || r.Way != want.way):
+		if wordless(r.Text) == wordless(want.text) && r.Way == want.way {
+			at = later(at, r.stamp.Time().Add(reword))
+		}
+	case is && !has && strings.HasPrefix(cause, conflictCause):
+		if _, acked := t.acked(cause); !acked {
+			return
+		}
+	case is && !has:
+		if len(t.ix.nodes) > 1 {
+			at = later(at, t.started.Add(settleIn))
+		}
+	default:
+		delete(t.doubts, cause)
 		return
 	}
+	wait, mine := t.mayWrite(cause, r, is)
+	if !mine {
+		delete(t.doubts, cause)
+		return
+	}
+	since, ok := t.doubts[cause]
+	if !ok {
+		since = t.now
+	}
+	if at = later(at, since.Add(wait)); at.After(t.now) {
+		t.doubts[cause] = since
+		t.alarmDue = sooner(t.alarmDue, at)
+		return
+	}
+	delete(t.doubts, cause)
+	if has {
+		t.raiseNow(want, r, is)
+	} else {
+		t.clear(cause)
+	}
+}
+
+// raiseAt is when an alarm may be raised: what a node that is in contact does not see and has cleared comes
+// and goes no faster than it can be read.
+func (t *turn) raiseAt(cause string) time.Time {
+	e, ok := t.entries[EntryKey{KindAlarm, cause}]
+	if !ok || !e.Deleted || e.Stamp.Node == t.ix.cfg.Self {
+		return t.now
+	}
+	return later(t.now, e.Stamp.Time().Add(reword))
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// mayWrite says whether an alarm's entry is for this node to write, and how long it waits for those before it.
+func (t *turn) mayWrite(cause string, r raised, is bool) (time.Duration, bool) {
+	if owner, own := ownerOf(cause); own {
+		if _, there := t.ix.nodeOf[owner]; there {
+			return 0, owner == t.ix.cfg.Self
+		}
+	}
+	if is && r.stamp.Node == t.ix.cfg.Self {
+		return 0, true
+	}
+	if n, there := t.ix.nodeOf[r.stamp.Node]; is && there && t.peers[n].live && !strings.HasPrefix(cause, conflictCause) {
+		return 0, false
+	}
+	before := 0
+	for n := range t.peers {
+		if n != t.ix.self && t.peers[n].live && t.ix.nodes[n].ID < t.ix.cfg.Self {
+			before++
+		}
+	}
+	return time.Duration(before) * turnAfter, true
+}
+
+// ownerOf is the node that an alarm is the own of.
+func ownerOf(cause string) (NodeID, bool) {
+	kind, node, _ := strings.Cut(cause, "/")
+	return NodeID(node), kind == "blind" || kind == "held"
+}
+
+// wordless is a text without its numbers: an alarm that counts is no other with every count.
+func wordless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, text)
+}
+
+func (t *turn) raiseNow(want alarm, r raised, is bool) {
+	if !is || strings.HasPrefix(want.cause, conflictCause) {
+		r.Since = t.now
+	}
+	if !is {
+		t.change("alarm "+want.cause, "clear", "raised", want.text)
+	}
+	r.Text, r.Way = want.text, want.way
+	r.stamp = t.write(KindAlarm, want.cause, r.Alarm, false).Stamp
+	t.raised[want.cause] = r
+}
+
+func (t *turn) clear(cause string) {
 	delete(t.raised, cause)
 	t.write(KindAlarm, cause, nil, true)
 	t.change("alarm "+cause, "raised", "clear", "its cause is gone")
+}
+
+// hearAlarm follows what another node has raised or cleared.
+func (t *turn) hearAlarm(e Entry) {
+	_, was := t.raised[e.Key]
+	a, ok := decode[Alarm](e)
+	switch {
+	case e.Deleted:
+		delete(t.raised, e.Key)
+		if strings.HasPrefix(e.Key, conflictCause) {
+			delete(t.wanted, e.Key)
+		}
+		if was {
+			t.change("alarm "+e.Key, "raised", "clear", "says "+string(e.Stamp.Node))
+		}
+	case ok:
+		t.raised[e.Key] = raised{a, e.Stamp}
+		if !was {
+			t.change("alarm "+e.Key, "clear", "raised", a.Text+"; says "+string(e.Stamp.Node))
+		}
+	}
+	t.settle(e.Key)
 }
 
 // acked is the acknowledgement of an alarm, if it was given since the alarm was raised.
@@ -215,6 +353,10 @@ func (t *turn) alarmGlobals() {
 			"timedatectl status",
 		})
 	}
+	if t.hold != nil {
+		now = append(now, t.holdAlarm())
+	}
+	now = append(now, t.contactAlarms()...)
 	for i, site := range t.ix.sites {
 		if health, _ := t.siteHealth(i); health == Down {
 			now = append(now, alarm{

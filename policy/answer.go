@@ -322,6 +322,9 @@ func (s *State) answer(svc, name int, d decision, main []Choice) (*Answer, uint3
 	default:
 		a.Choices = main
 	}
+	if s.hold != nil {
+		a.Fail, a.Choices = true, []Choice{{}}
+	}
 	if d.override != nil && d.override.TTL > 0 {
 		ttl = d.override.TTL
 	}

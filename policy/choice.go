@@ -8,6 +8,13 @@ type bound struct {
 	override *override // nil: the active metro bounds
 }
 
+func (b bound) overrideStamp() Stamp {
+	if b.override == nil {
+		return Stamp{}
+	}
+	return b.override.Stamp
+}
+
 // view is one endpoint as a choice sees it.
 type view struct {
 	health   HealthState

@@ -1,37 +1,75 @@
 package policy
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
 )
+
+// machine is the author of what no person ordered.
+const machine = "machine"
 
 // merge takes one entry in, if it stays beside the one with its key, and says so.
 func (t *turn) merge(e Entry) bool {
 	key := e.EntryKey()
 	old, ok := t.entries[key]
 	if ok && !e.Replaces(old) {
+		t.meet(old, e)
 		return false
 	}
-	if ok && e.Kind == KindOverride {
-		t.drop(EntryKey{KindFall, old.Stamp.String()}) // of what is replaced
+	if t.Obsolete(e) {
+		t.fx.Drop = append(t.fx.Drop, key)
+		return false
 	}
 	t.entries[key] = e
+	switch e.Kind {
+	case KindOverride:
+		if ok {
+			t.drop(EntryKey{KindFall, old.Stamp.String()}) // of what is replaced
+		}
+	case KindActiveMetro:
+		t.drop(EntryKey{KindMove, chainKey(ServiceID(e.Key), old.Stamp, Stamp{})}) // of the epoch that is over
+	}
+	if ok {
+		t.meet(e, old)
+	}
 	return true
 }
 
-// order takes orders in that are on disk already.
-func (t *turn) order(list []Entry) {
+// order takes in orders that are on disk already, or entries of other nodes.
+func (t *turn) order(list []Entry, given bool) {
 	for _, e := range list {
 		t.see(e.Stamp, t.now)
 		if !t.merge(e) {
 			continue
 		}
-		t.ordersMoved = true
-		t.touchOrdered(e)
-		if e.Kind == KindMove {
-			t.startChains()
+		switch e.Kind {
+		case KindMove:
+			t.follows(e)
+		case KindAlarm:
+			t.hearAlarm(e)
+		case KindRejoin:
+			if given && e.Key == string(t.ix.cfg.Self) && !e.Deleted {
+				t.release("ended by " + e.Author)
+			}
+		default:
+			t.ordersMoved = true
+			t.touchOrdered(e)
 		}
+	}
+}
+
+// follows takes a merged move as the newest of its chain.
+func (t *turn) follows(e Entry) {
+	svc, m := t.moveOf(e)
+	if m == nil {
+		return
+	}
+	t.moves[e.Key] = m
+	t.touch(svc)
+	if _, ok := t.svcs[svc].inside[m.Override]; !ok && m.Override != (Stamp{}) {
+		t.svcs[svc].inside[m.Override] = chain{move: m}
 	}
 }
 
@@ -39,7 +77,9 @@ func (t *turn) order(list []Entry) {
 func (t *turn) touchOrdered(e Entry) {
 	scope, rest, _ := strings.Cut(e.Key, "/")
 	switch {
-	case e.Kind == KindAck || e.Kind == KindAlarm:
+	case e.Kind == KindAck:
+		t.settle(e.Key)
+	case e.Kind == KindBlock:
 	case e.Kind == KindOverride && scope == "name":
 		if ref, ok := t.ix.nameOf[rest]; ok {
 			t.touch(ref.svc)
@@ -69,41 +109,87 @@ func (t *turn) write(kind Kind, key string, value any, deleted bool) Entry {
 }
 
 func (t *turn) writeMove(m Move) {
+	t.moves[moveKey(&m)] = &m
 	t.keep(Entry{Kind: KindMove, Key: moveKey(&m), Rank: m.Number, Value: encode(m)})
 }
 
 // keep stamps an entry of the machine's own, takes it in and has it stored.
 func (t *turn) keep(e Entry) Entry {
-	e.Author = "machine"
+	e.Author = machine
 	e.Stamp = t.stamp(e.EntryKey(), t.now)
 	t.entries[e.EntryKey()] = e
 	t.fx.Store = append(t.fx.Store, e)
 	return e
 }
 
-// dropFalls forgets the falls of overrides that there are no more.
-func (t *turn) dropFalls() {
+// sweep forgets what was kept on disk and is over: moves of an earlier epoch, and what belongs to
+// overrides that there are no more.
+func (t *turn) sweep() {
 	there := map[string]bool{}
 	for key, e := range t.entries {
 		if key.Kind == KindOverride {
 			there[e.Stamp.String()] = true
 		}
 	}
-	var over []string
-	for key := range t.entries {
-		if key.Kind == KindFall && !there[key.Key] {
-			over = append(over, key.Key)
+	var over []EntryKey
+	for key, e := range t.entries {
+		if key.Kind == KindFall && !there[key.Key] || t.Obsolete(e) {
+			over = append(over, key)
 		}
 	}
-	slices.Sort(over)
+	slices.SortFunc(over, func(a, b EntryKey) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Key, b.Key)) })
 	for _, key := range over {
-		t.drop(EntryKey{KindFall, key})
+		t.drop(key)
 	}
+}
+
+// Obsolete says that an entry's time is over for good, so that it need not be kept or taken from a
+// peer: a move of an earlier epoch, and the moves and the fall of an override that was replaced,
+// cleared or has fallen. What belongs to an order that is not known yet is not.
+func (s *State) Obsolete(e Entry) bool {
+	switch e.Kind {
+	case KindMove:
+		svc, rest, _ := strings.Cut(e.Key, "/")
+		if inside, ok := strings.CutPrefix(rest, "in/"); ok {
+			stamp, err := ParseStamp(inside)
+			m, known := decode[Move](e)
+			return err == nil && known && s.overrideOver(m.OverrideKey, stamp)
+		}
+		epoch, err := ParseStamp(rest)
+		return err == nil && epoch.Compare(s.epochOf(ServiceID(svc))) < 0
+	case KindFall:
+		stamp, err := ParseStamp(e.Key)
+		f, known := decode[Fall](e)
+		held, ok := s.entries[EntryKey{KindOverride, f.Override}]
+		return err == nil && known && ok && held.Stamp.Compare(stamp) > 0
+	}
+	return false
+}
+
+// overrideOver says that the override that was given at a stamp is in force no more.
+func (s *State) overrideOver(key string, stamp Stamp) bool {
+	if _, fallen := s.entries[EntryKey{KindFall, stamp.String()}]; fallen {
+		return true
+	}
+	held, ok := s.entries[EntryKey{KindOverride, key}]
+	return ok && held.Stamp.Compare(stamp) > 0
+}
+
+// epochOf is the stamp of a service's active metro; zero before a person moved it.
+func (s *State) epochOf(id ServiceID) Stamp {
+	e, ok := s.entries[EntryKey{KindActiveMetro, string(id)}]
+	if v, known := decode[ActiveMetro](e); !ok || !known || e.Deleted || v.Metro == "" {
+		return Stamp{}
+	}
+	return e.Stamp
 }
 
 func (t *turn) drop(key EntryKey) {
 	if _, ok := t.entries[key]; ok {
 		delete(t.entries, key)
+		if key.Kind == KindMove {
+			delete(t.moves, key.Key)
+		}
 		t.fx.Drop = append(t.fx.Drop, key)
 	}
 }
@@ -126,42 +212,47 @@ func decode[T any](e Entry) (T, bool) {
 	return v, json.Unmarshal(e.Value, &v) == nil
 }
 
-// moveKey is the key of a move, by which the newest of its chain is found: "SERVICE/EPOCH", or
-// "SERVICE/in/STAMP" inside a site override.
-func moveKey(m *Move) string {
-	if m.Override != (Stamp{}) {
-		return string(m.Service) + "/in/" + m.Override.String()
+// chainKey is the key of the moves of a service in one epoch, "SERVICE/EPOCH", or inside a site
+// override, "SERVICE/in/STAMP".
+func chainKey(id ServiceID, epoch, override Stamp) string {
+	if override != (Stamp{}) {
+		return string(id) + "/in/" + override.String()
 	}
-	return string(m.Service) + "/" + m.Epoch.String()
+	return string(id) + "/" + epoch.String()
+}
+
+func moveKey(m *Move) string { return chainKey(m.Service, m.Epoch, m.Override) }
+
+// moveOf reads a move of a configured service; nil: it is none.
+func (s *State) moveOf(e Entry) (int, *Move) {
+	m, ok := decode[Move](e)
+	svc, known := s.ix.svcOf[m.Service]
+	if !ok || !known || moveKey(&m) != e.Key || m.Number != e.Rank {
+		return 0, nil
+	}
+	return svc, &m
 }
 
 // startChains finds each service's newest moves among the entries.
 func (s *State) startChains() {
-	epochs := map[ServiceID]Stamp{}
-	for key, e := range s.entries {
-		if key.Kind == KindActiveMetro && !e.Deleted {
-			epochs[ServiceID(key.Key)] = e.Stamp
-		}
-	}
 	for i := range s.svcs {
 		s.svcs[i].main = chain{}
 		s.svcs[i].inside = map[Stamp]chain{}
 	}
+	s.moves = map[string]*Move{}
 	for key, e := range s.entries {
 		if key.Kind != KindMove {
 			continue
 		}
-		m, ok := decode[Move](e)
-		i, known := s.ix.svcOf[m.Service]
-		if !ok || !known || moveKey(&m) != key.Key || m.Number != e.Rank {
+		svc, m := s.moveOf(e)
+		if m == nil {
 			continue
 		}
-		sv := &s.svcs[i]
-		switch {
-		case m.Override != (Stamp{}):
-			sv.inside[m.Override] = chain{&m}
-		case m.Epoch == epochs[m.Service]:
-			sv.main = chain{&m}
+		s.moves[key.Key] = m
+		if m.Override != (Stamp{}) {
+			s.svcs[svc].inside[m.Override] = chain{move: m}
+		} else if m.Epoch == s.epochOf(m.Service) {
+			s.svcs[svc].main = chain{move: m}
 		}
 	}
 }

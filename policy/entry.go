@@ -119,7 +119,8 @@ type Move struct {
 	Start   time.Time    `json:"start"`
 	// Override is the stamp of the site override inside which the move was made, which then
 	// stands in place of Epoch; zero: none.
-	Override Stamp `json:"override,omitzero"`
+	Override    Stamp  `json:"override,omitzero"`
+	OverrideKey string `json:"override_key,omitempty"` // of that override, so that its end is known by the move alone
 	// Marks are what is remembered of endpoints beyond their being in Set. Each move carries
 	// them all, so that the newest move tells everything and older ones can go.
 	Marks []Mark `json:"marks,omitempty"`
@@ -134,6 +135,11 @@ type Mark struct {
 	SiteLoss bool       `json:"site_loss,omitempty"` // its whole site was down or lost when it left
 	Ramp     bool       `json:"ramp,omitempty"`      // its weight rises from Back on
 	Percent  int        `json:"percent,omitempty"`   // of its weight, where a closed gate stopped its ramp
+}
+
+// Fall is the value of an override's fall.
+type Fall struct {
+	Override string `json:"override"` // its key
 }
 
 // Drain is the value of a drain: nothing but what every entry has.

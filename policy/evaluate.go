@@ -13,15 +13,14 @@ func (t *turn) evaluate(svc int) {
 	sv := &t.svcs[svc]
 	b := t.mainBound(t.orders, svc)
 	main := sv.main
-	if main.move != nil && main.move.Epoch != b.stamp {
-		t.drop(EntryKey{KindMove, moveKey(main.move)}) // of an epoch that is over
-		main = chain{}
+	if main.move != nil && main.move.Epoch != b.stamp { // of an epoch that is over
+		main = chain{move: t.moves[chainKey(t.ix.services[svc].ID, b.stamp, Stamp{})]}
 	}
 	main, views := t.advance(svc, b, main)
 	sv.main = main
 	d := t.resolve(svc, b, main, views)
 	d.pending = t.pendingWhy(svc, d)
-	t.due[svc] = t.dueIn(svc, main, views)
+	t.svcDue[svc] = t.dueIn(svc, main, views)
 	alarms := t.serviceAlarms(svc, d, views)
 	inside := map[*override]decision{}
 	chains := map[Stamp]chain{}
@@ -45,14 +44,22 @@ func (t *turn) evaluate(svc int) {
 		t.setAnswer(sv, n, a, full)
 	}
 	for _, stamp := range slices.SortedFunc(maps.Keys(sv.inside), Stamp.Compare) {
-		c := sv.inside[stamp]
-		if _, ok := chains[stamp]; !ok && !t.orders.holdsOverride(stamp) {
-			t.drop(EntryKey{KindMove, moveKey(c.move)})
-		} else if !ok {
-			chains[stamp] = c
+		if _, ok := chains[stamp]; ok {
+			continue
+		}
+		m := t.moves[chainKey(t.ix.services[svc].ID, Stamp{}, stamp)]
+		switch {
+		case m == nil:
+		case t.overrideOver(m.OverrideKey, stamp):
+			t.drop(EntryKey{KindMove, moveKey(m)})
+		default: // suspended, or not known yet
+			chains[stamp] = chain{move: m}
 		}
 	}
 	sv.inside = chains
+	if t.hold != nil {
+		alarms = nil
+	}
 	t.raise(sv.alarms, alarms)
 	sv.alarms = alarms
 }
@@ -66,24 +73,15 @@ func (t *turn) evaluateInside(svc int, v *override, chains map[Stamp]chain, alar
 	}
 	d := t.resolve(svc, b, c, views)
 	d.pending = t.pendingWhy(svc, d)
-	t.due[svc] = sooner(t.due[svc], t.dueIn(svc, c, views))
+	t.svcDue[svc] = sooner(t.svcDue[svc], t.dueIn(svc, c, views))
 	return d, append(alarms, t.serviceAlarms(svc, d, views)...)
 }
 
-// holdsOverride says whether an override is there, in force or suspended.
-func (o *orders) holdsOverride(stamp Stamp) bool {
-	for _, v := range o.overrides {
-		if v.Stamp == stamp {
-			return true
-		}
-	}
-	return false
-}
-
-// dueIn is when time alone may change what is answered: a hold or a step of a ramp ends.
+// dueIn is when time alone may change what is answered or written: a hold or a step of a ramp ends,
+// or it is this node's turn to write a move.
 func (t *turn) dueIn(svc int, c chain, views []view) time.Time {
 	in := &t.ix.services[svc]
-	var due time.Time
+	due := c.due
 	for e := range views {
 		v := &views[e]
 		if v.eligible && !v.inSet && v.wanted && v.until.After(t.now) {

@@ -231,10 +231,7 @@ func (t *turn) abstain(is bool) {
 
 // startHealth takes over what was kept on disk, unless too long ago.
 func (s *State) startHealth(stored Stored, now time.Time) {
-	keep := s.ix.cfg.RejoinAfter
-	if keep <= 0 {
-		keep = defaultRejoinAfter
-	}
+	keep := s.rejoinAfter()
 	for _, h := range stored.Health {
 		i, ok := s.ix.targetOf[h.Target]
 		if !ok || !s.here[i] || h.State == Unknown && h.Seen.IsZero() {

@@ -19,25 +19,67 @@ func (c chain) mark(id EndpointID) Mark {
 	return Mark{Endpoint: id}
 }
 
-// advance makes the next move of a chain where the choice differs from its newest.
-func (t *turn) advance(svc int, b bound, c chain) (chain, []view) {
+// turnAfter is how long each node waits for those whose names come before its own.
+const turnAfter = time.Second
+
+// rank is how many nodes that may make moves come before this one.
+func (s *State) rank() int {
+	n := 0
+	for i := range s.peers {
+		if p := &s.peers[i]; i != s.ix.self && p.live && p.vote.Decides && s.ix.nodes[i].ID < s.ix.cfg.Self {
+			n++
+		}
+	}
+	return n
+}
+
+// advance makes the next move of a chain where the choice differs from its newest, and a
+// majority of sites is heard. It is answered by at once; it becomes an entry at once if this
+// node is the first by name of those that may write it, else if it is still missing when
+// this node's turn comes. held is what the chain was answered with until now.
+func (t *turn) advance(svc int, b bound, held chain) (chain, []view) {
 	in := &t.ix.services[svc]
-	views := t.look(svc, b, c)
+	base := chain{move: t.moves[chainKey(in.ID, b.stamp, b.overrideStamp())]}
+	views := t.look(svc, b, base)
+	next := t.next(in, svc, b, base, views)
+	if next == nil {
+		t.tellFollowed(in, b, held, base)
+		return base, views
+	}
+	at, known := t.now, !held.at.IsZero() && sameMove(held.move, next)
+	if known {
+		next, at = held.move, held.at
+	} else {
+		t.change(moveSubject(in, b), in.setName(held), in.setName(chain{move: next}), next.Cause)
+	}
+	c := chain{move: next, at: at, due: at.Add(time.Duration(t.rank()) * turnAfter)}
+	if !c.due.After(t.now) {
+		t.writeMove(*next)
+		c = chain{move: next}
+	}
+	return c, t.look(svc, b, c)
+}
+
+// next is the move that should follow the newest of a chain; nil: none, or not by this node.
+func (t *turn) next(in *serviceInfo, svc int, b bound, c chain, views []view) *Move {
+	if !t.decides() {
+		return nil
+	}
 	ch := t.choose(svc, c, views)
 	marks := t.marks(in, b, c, views, ch)
 	if c.move != nil && !t.differs(in, c, ch, marks) {
-		return c, views
+		return nil
 	}
 	set := in.ids(ch.set)
 	if len(set) == 0 {
-		return c, views
+		return nil
 	}
-	next := Move{
+	next := &Move{
 		Service: in.ID, Epoch: b.stamp, Number: 1, Set: set, NoneUp: ch.noneUp,
 		Cause: t.cause(in, c, views, ch, marks), Start: t.now, Marks: marks,
 	}
 	if b.override != nil {
-		next.Epoch, next.Override = Stamp{}, b.override.Stamp
+		next.Epoch, next.Override, next.OverrideKey = Stamp{}, b.override.Stamp, b.override.Key
 	}
 	for _, m := range marks {
 		next.Ramp = next.Ramp || m.Ramp
@@ -45,10 +87,32 @@ func (t *turn) advance(svc int, b bound, c chain) (chain, []view) {
 	if c.move != nil {
 		next.Number = c.move.Number + 1
 	}
-	t.writeMove(next)
-	t.change(moveSubject(in, b), in.setName(c), in.setName(chain{&next}), next.Cause)
-	c = chain{&next}
-	return c, t.look(svc, b, c)
+	return next
+}
+
+// sameMove says whether two moves change the same, whenever each was made.
+func sameMove(a, b *Move) bool {
+	if a == nil || b == nil || a.Number != b.Number || a.NoneUp != b.NoneUp || !slices.Equal(a.Set, b.Set) {
+		return false
+	}
+	return slices.EqualFunc(a.Marks, b.Marks, func(x, y Mark) bool {
+		return x.Endpoint == y.Endpoint && x.Ramp == y.Ramp && x.Percent == y.Percent && x.SiteLoss == y.SiteLoss
+	})
+}
+
+// tellFollowed logs a move of another node, and one of this node's that never became an entry.
+func (t *turn) tellFollowed(in *serviceInfo, b bound, held, base chain) {
+	if held.move == base.move || sameMove(held.move, base.move) {
+		return
+	}
+	why := "what it was made for has passed"
+	if base.move != nil && (held.move == nil || base.move.Number >= held.move.Number) {
+		why = base.move.Cause
+		if e, ok := t.entries[EntryKey{KindMove, moveKey(base.move)}]; ok {
+			why += "; says " + string(e.Stamp.Node)
+		}
+	}
+	t.change(moveSubject(in, b), in.setName(held), in.setName(base), why)
 }
 
 func moveSubject(in *serviceInfo, b bound) string {

@@ -3,21 +3,32 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // fallExpired writes the fall of overrides whose time is over and whose going moves
-// traffic only to what is healthy, or nothing. It says whether there was one.
+// traffic only to what is healthy, or nothing, with a majority only and in turn. It says whether there was one.
 func (t *turn) fallExpired() bool {
 	fell := false
+	t.fallDue = time.Time{}
 	for _, v := range t.orders.overrides {
-		if !v.over(t.now) || v.followed() && t.holdsUp(v) != "" {
+		if !v.over(t.now) || !t.decides() || v.followed() && t.holdsUp(v) != "" {
+			delete(t.falling, v.Stamp)
 			continue
 		}
+		if _, ok := t.falling[v.Stamp]; !ok {
+			t.falling[v.Stamp] = t.now
+		}
+		if due := t.falling[v.Stamp].Add(time.Duration(t.rank()) * turnAfter); due.After(t.now) {
+			t.fallDue = sooner(t.fallDue, due)
+			continue
+		}
+		delete(t.falling, v.Stamp)
 		why := "what it falls back to is healthy"
 		if !v.followed() {
 			why = "it was not followed"
 		}
-		t.write(KindFall, v.Stamp.String(), nil, false)
+		t.write(KindFall, v.Stamp.String(), Fall{v.Key}, false)
 		t.change("override "+v.Key, "expired", "fallen", why)
 		t.ordersMoved, fell = true, true
 		if v.svc >= 0 {

@@ -280,7 +280,7 @@ func (t *turn) countContacts() {
 }
 
 // decides says whether this node may make moves.
-func (s *State) decides() bool { return s.majority }
+func (s *State) decides() bool { return s.majority && s.hold == nil }
 
 // believe keeps the evidence of a peer's vote, for people.
 func (t *turn) believe(e Reasons) {

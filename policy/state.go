@@ -17,11 +17,15 @@ type State struct {
 	entries map[EntryKey]Entry
 	orders  *orders // what the entries say; replaced, never changed
 	svcs    []service
-	due     []time.Time // by service: when time alone may change it; zero: never
-	soonest time.Time   // of due
-	touched []bool      // services to decide in this step; all false between steps
+	svcDue  []time.Time      // by service: when time alone may change it; zero: never
+	soonest time.Time        // of those
+	touched []bool           // services to decide in this step; all false between steps
+	moves   map[string]*Move // the newest of each chain, by key
 	raised  map[string]raised
-	globals []alarm // raised, of no single service
+	wanted  map[string]alarm     // alarms whose cause is seen here
+	doubts  map[string]time.Time // alarms whose entry does not say what is seen here, and since when
+	globals []alarm              // seen here, of no single service
+	started time.Time
 	rev     *Revision
 	sum     [32]byte // of all answers, for the digest
 	clock   Stamp
@@ -43,6 +47,13 @@ type State struct {
 	seated   []bool    // sites of the electorate; nil: not counted yet
 	seats    int       // how many
 	majority bool      // a majority of them is heard, the own among them
+	hold     *hold     // nil: the start is not, or no more, held
+	zones    [8]byte   // digest of what is served
+	sent     Vote      // the last that went out
+
+	falling                       map[Stamp]time.Time // expired overrides that may fall, and since when
+	unlike                        [2]time.Time        // since when others run with another configuration, other zones
+	fallDue, alarmDue, contactDue time.Time           // when it is this node's turn, or people are told; zero: never
 }
 
 // service is what is held of one service between steps.
@@ -58,6 +69,9 @@ type service struct {
 // chain is the newest move of a service in one epoch, or inside one site override.
 type chain struct {
 	move *Move // nil: none yet
+	// at is when this node made the move, if it is no entry yet: it is answered by all the same. It
+	// becomes one when it is due.
+	at, due time.Time
 }
 
 // turn is one step under way.
@@ -70,13 +84,15 @@ type turn struct {
 	// contactsMoved says that who is heard, or what peers say of themselves, has changed.
 	contactsMoved bool
 	voteMoved     bool
+	conflicts     []string // causes of alarms
 	changed       []string // names whose answer changed
 	gone          []string
 }
 
 func newState(cfg *Config, now time.Time) *State {
 	s := &State{
-		entries: map[EntryKey]Entry{}, raised: map[string]raised{}, now: now,
+		entries: map[EntryKey]Entry{}, moves: map[string]*Move{}, now: now, started: now,
+		raised: map[string]raised{}, wanted: map[string]alarm{}, doubts: map[string]time.Time{}, falling: map[Stamp]time.Time{},
 		lists: lists{map[[32]byte][]TargetID{}, map[[32]byte]time.Time{}},
 	}
 	s.adopt(newIndex(cfg))
@@ -94,7 +110,8 @@ func Start(cfg *Config, stored Stored, now time.Time) (*State, Effects) {
 		s.see(e.Stamp, now)
 		t.merge(e)
 	}
-	t.dropFalls()
+	t.sweep()
+	s.startHold(stored.Stamped, now)
 	s.startHealth(stored, now)
 	s.startAlarms()
 	s.startChains()
@@ -112,16 +129,18 @@ func Step(s *State, e Event, now time.Time) Effects {
 	case Observed:
 		t.observe(e)
 	case Ordered:
-		t.order(e)
+		t.order(e, true)
 	case Reconfigured:
 		t.reconfigure(e.Config)
 		force = true
 	case Loaded:
+		t.zones, t.contactsMoved = e.Zones, true
 	case Merged:
-		t.order(e)
+		t.order(e, false)
 	case Heard:
 		t.hearVotes(e)
 	case Met:
+		t.meetPeers(e)
 	case Reasons:
 		t.believe(e)
 	case Lists:
@@ -140,7 +159,7 @@ func (s *State) adopt(ix *index) {
 	s.targets = make([]target, len(ix.targets))
 	s.paths = make([]path, len(ix.sites))
 	s.svcs = make([]service, len(ix.services))
-	s.due, s.soonest = make([]time.Time, len(ix.services)), time.Time{}
+	s.svcDue, s.soonest = make([]time.Time, len(ix.services)), time.Time{}
 	s.touched = make([]bool, len(ix.services))
 	s.here, s.probed, s.unheard = make([]bool, len(ix.targets)), 0, 0
 	s.failing = map[int]struct{}{}
@@ -174,9 +193,15 @@ func (s *State) fork() *State {
 		f.svcs[i].ttls = slices.Clone(s.svcs[i].ttls)
 		f.svcs[i].digests = slices.Clone(s.svcs[i].digests)
 	}
-	f.due = slices.Clone(s.due)
+	f.svcDue = slices.Clone(s.svcDue)
 	f.touched = slices.Clone(s.touched)
-	f.raised = maps.Clone(s.raised)
+	f.raised, f.wanted, f.doubts = maps.Clone(s.raised), maps.Clone(s.wanted), maps.Clone(s.doubts)
+	f.moves, f.falling = maps.Clone(s.moves), maps.Clone(s.falling)
+	if s.hold != nil {
+		h := *s.hold
+		h.held = maps.Clone(h.held)
+		f.hold = &h
+	}
 	return &f
 }
 
@@ -206,13 +231,13 @@ func (t *turn) touchAll() {
 // finish decides everything that was touched or has come due.
 func (t *turn) finish(force bool) Effects {
 	t.expireVotes()
-	if !t.orders.next().IsZero() && !t.orders.next().After(t.now) {
+	if t.due(t.orders.next()) {
 		t.ordersMoved = true
 		t.touchAll()
 	}
-	if !t.soonest.IsZero() && !t.soonest.After(t.now) {
-		for i, at := range t.due {
-			if !at.IsZero() && !at.After(t.now) {
+	if t.due(t.soonest) {
+		for i, at := range t.svcDue {
+			if t.due(at) {
 				t.touch(i)
 			}
 		}
@@ -220,24 +245,41 @@ func (t *turn) finish(force bool) Effects {
 	if t.ordersMoved {
 		t.readAgain()
 	}
+	t.countPeers()
+	decided := t.evaluateTouched()
+	for (decided || t.ordersMoved || t.due(t.fallDue)) && t.fallExpired() {
+		t.readAgain()
+		t.evaluateTouched()
+	}
+	if t.ordersMoved || t.sitesTouched || force || t.contactsMoved || t.blindIsDue() || t.due(t.contactDue) || decided && t.someExpired() {
+		t.alarmGlobals()
+	}
+	t.settleDue()
+	if force || t.contactsMoved {
+		t.settleAll()
+	}
+	t.publish(force)
+	t.sendVote()
+	t.fx.Wake = t.wake()
+	return t.fx
+}
+
+// due says whether a time that may be zero, for never, has come.
+func (s *State) due(at time.Time) bool { return !at.IsZero() && !at.After(s.now) }
+
+// countPeers follows a change of who is in contact, or of what peers say of themselves.
+func (t *turn) countPeers() {
 	if t.contactsMoved {
 		t.countContacts()
 		t.watch(false)
 	}
-	decided := t.evaluateTouched()
-	for (decided || t.ordersMoved) && t.fallExpired() {
-		t.readAgain()
-		t.evaluateTouched()
+	if t.contactsMoved || t.ordersMoved || t.due(t.coldDue()) {
+		t.judgeHold()
+		t.countContacts()
 	}
-	if t.ordersMoved || t.sitesTouched || force || t.blindIsDue() || decided && t.someExpired() {
-		t.alarmGlobals()
+	for _, cause := range t.conflicts {
+		t.settle(cause)
 	}
-	if force {
-		t.clearStale()
-	}
-	t.publish(force)
-	t.fx.Wake = t.wake()
-	return t.fx
 }
 
 // readAgain reads the orders after one came or ended. A suspension that comes or goes
@@ -263,7 +305,7 @@ func (t *turn) evaluateTouched() bool {
 		t.evaluate(i)
 	}
 	t.list, t.soonest = t.list[:0], time.Time{}
-	for _, at := range t.due {
+	for _, at := range t.svcDue {
 		t.soonest = sooner(t.soonest, at)
 	}
 	return true
@@ -275,7 +317,10 @@ func (t *turn) wake() time.Time {
 	if at := t.blindAlarm(); at.After(t.now) {
 		next = sooner(next, at)
 	}
-	return sooner(sooner(next, t.expiry), t.soonest)
+	for _, at := range []time.Time{t.expiry, t.soonest, t.coldDue(), t.fallDue, t.alarmDue, t.contactDue} {
+		next = sooner(next, at)
+	}
+	return next
 }
 
 // sooner is the earlier of two times, of which a zero one means never.
@@ -330,6 +375,11 @@ func (t *turn) reconfigure(cfg *Config) {
 	}
 	for i := range oldSvcs {
 		t.keepAnswers(oldIx, i, oldSvcs[i])
+		if _, stays := s.ix.svcOf[oldIx.services[i].ID]; !stays {
+			for _, a := range oldSvcs[i].alarms {
+				delete(t.wanted, a.cause)
+			}
+		}
 	}
 	s.startChains()
 	t.ordersMoved = true

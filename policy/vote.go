@@ -1,10 +1,12 @@
 package policy
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -190,4 +192,40 @@ func cutText(b []byte) (string, []byte, bool) {
 		return "", nil, false
 	}
 	return string(b[1 : 1+b[0]]), b[1+b[0]:], true
+}
+
+// sendVote has the own vote sent where it says something new, and its evidence after it. A revision
+// that differs from the last by lowered TTLs alone waits for the next vote.
+func (t *turn) sendVote() {
+	if len(t.ix.nodes) < 2 || t.ix.self < 0 {
+		return
+	}
+	v := Vote{
+		Node: t.ix.cfg.Self, List: t.ix.list, Suspect: !t.suspect.IsZero(), Held: t.hold != nil, Decides: t.decides(), Unheld: t.unheld(),
+		Digest: [8]byte(t.rev.Digest[:8]), Config: t.ix.cfg.Digest, Zones: t.zones,
+	}
+	last := t.sent
+	if !t.voteMoved && v.List == last.List && v.Suspect == last.Suspect && v.Held == last.Held && v.Decides == last.Decides &&
+		v.Unheld.Equal(last.Unheld) && v.Digest == last.Digest && v.Config == last.Config && v.Zones == last.Zones {
+		return
+	}
+	own := t.peers[t.ix.self].states
+	t.sent = v
+	v.Revision, v.States = t.rev.Number, slices.Clone(own)
+	t.fx.Vote = &v
+	if t.voteMoved {
+		t.fx.Reasons = t.ownReasons()
+	}
+}
+
+// ownReasons is the evidence of what this node votes down, the newest first.
+func (t *turn) ownReasons() []Reason {
+	list := []Reason{}
+	for i := range t.targets {
+		if tg := &t.targets[i]; tg.state == Down {
+			list = append(list, Reason{t.ix.targets[i].ID, tg.reason, tg.since})
+		}
+	}
+	slices.SortFunc(list, func(a, b Reason) int { return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Target, b.Target)) })
+	return list[:min(len(list), maxReasons)]
 }

@@ -1,0 +1,200 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// silentFor is how long a site is silent before people are told.
+	silentFor = 3 * time.Second
+	// differsFor is how long nodes run with different configurations or zones before people are told: a
+	// deployment reaches one node after the other.
+	differsFor = 10 * time.Second
+)
+
+// standing is how a site of the electorate stands for this node.
+type standing struct {
+	site   int
+	silent time.Time // since when none of its nodes is heard; zero: one is
+	blind  bool      // those that are heard suspect themselves
+}
+
+// standings lists the electorate.
+func (s *State) standings() []standing {
+	var list []standing
+	for site, seated := range s.seated {
+		if !seated {
+			continue
+		}
+		st := standing{site: site, blind: true}
+		heard := false
+		for _, n := range s.ix.probers[site] {
+			p := &s.peers[n]
+			if p.live {
+				heard = true
+				st.blind = st.blind && p.vote.Suspect
+			} else if p.since.After(st.silent) {
+				st.silent = p.since
+			}
+		}
+		if heard {
+			st.silent = time.Time{}
+		} else {
+			st.blind = false
+		}
+		list = append(list, st)
+	}
+	return list
+}
+
+// missing are the sites of the electorate that say nothing, and how many do. ripe says whether that is so
+// for long enough to tell people, else due when it will be.
+func (s *State) missing() (silent, blind []string, speaking int, ripe bool, due time.Time) {
+	ripe = true
+	for _, st := range s.standings() {
+		name := string(s.ix.sites[st.site].ID)
+		switch {
+		case !st.silent.IsZero():
+			silent = append(silent, name)
+			if at := st.silent.Add(silentFor); at.After(s.now) {
+				ripe, due = false, sooner(due, at)
+			}
+		case st.blind:
+			blind = append(blind, name)
+		default:
+			speaking++
+		}
+	}
+	return silent, blind, speaking, ripe, due
+}
+
+// contactAlarms tell of sites that are missed, and of nodes that run with something else.
+func (t *turn) contactAlarms() []alarm {
+	t.contactDue = time.Time{}
+	if len(t.ix.nodes) < 2 {
+		return nil
+	}
+	list := t.differAlarms()
+	own := t.ix.ownSite()
+	if own >= 0 && len(t.ix.probers[own]) > 0 && !t.seated[own] {
+		id := t.ix.sites[own].ID
+		return append(list, alarm{
+			"majority/" + string(id),
+			fmt.Sprintf("site %s is declared lost: its nodes decide nothing and serve the newest moves", id),
+			fmt.Sprintf("pharos site readmit %s --reason ...", id),
+		})
+	}
+	silent, blind, speaking, ripe, due := t.missing()
+	t.contactDue = sooner(t.contactDue, due)
+	gone := slices.Concat(silent, blind)
+	if len(gone) == 0 || !ripe || t.seats < 2 {
+		return list
+	}
+	who := []string{}
+	if len(silent) > 0 {
+		who = append(who, "silent: "+strings.Join(silent, ", "))
+	}
+	if len(blind) > 0 {
+		who = append(who, "suspecting themselves: "+strings.Join(blind, ", "))
+	}
+	need := t.seats/2 + 1
+	way := "pharos status"
+	if len(silent) > 0 {
+		way = "pharos site lost " + strings.Join(silent, " ") + " --reason ..."
+	}
+	switch {
+	case speaking < need:
+		list = append(list, alarm{
+			"majority", fmt.Sprintf("no majority of the %d sites that decide says anything (%s): the newest moves stand", t.seats, strings.Join(who, "; ")), way,
+		})
+	case speaking == need:
+		list = append(list, alarm{
+			"margin", fmt.Sprintf("one more silent site, and nothing can be decided (%s)", strings.Join(who, "; ")), way,
+		})
+	}
+	return list
+}
+
+// differAlarms tell of nodes in contact whose configuration or zones are not this node's.
+func (t *turn) differAlarms() []alarm {
+	var list []alarm
+	for i, what := range []string{"configuration", "zones"} {
+		others := t.differing(i)
+		if len(others) == 0 {
+			t.unlike[i] = time.Time{}
+			continue
+		}
+		if t.unlike[i].IsZero() {
+			t.unlike[i] = t.now
+		}
+		if at := t.unlike[i].Add(differsFor); at.After(t.now) {
+			t.contactDue = sooner(t.contactDue, at)
+			continue
+		}
+		list = append(list, alarm{
+			"divergence/" + what,
+			fmt.Sprintf("%s of %s differs from that of %s; deploy the same to every node", what, strings.Join(others, ", "), t.ix.cfg.Self),
+			"pharos cluster",
+		})
+	}
+	return list
+}
+
+// differing names the nodes in contact that run with another configuration (0) or other zones (1).
+func (s *State) differing(what int) []string {
+	var list []string
+	for n := range s.peers {
+		p := &s.peers[n]
+		if n == s.ix.self || !p.live {
+			continue
+		}
+		mine, theirs := s.ix.cfg.Digest, p.vote.Config
+		if what == 1 {
+			mine, theirs = s.zones, p.vote.Zones
+		}
+		if mine != theirs && mine != [8]byte{} && theirs != [8]byte{} {
+			list = append(list, string(s.ix.nodes[n].ID))
+		}
+	}
+	return list
+}
+
+// majorityText is the majority in one sentence, "" where it is whole.
+func (s *State) majorityText(now time.Time) string {
+	silent, since := 0, time.Time{}
+	for _, st := range s.standings() {
+		if !st.silent.IsZero() {
+			silent++
+			since = later(since, st.silent)
+		}
+	}
+	own := s.ix.ownSite()
+	switch {
+	case own >= 0 && len(s.ix.probers[own]) > 0 && !s.seated[own]:
+		return fmt.Sprintf("site %s is declared lost, serving revision %d", s.ix.sites[own].ID, s.rev.Number)
+	case silent == 0 && s.majority:
+		return ""
+	}
+	majority := "no majority"
+	if s.majority {
+		majority = "a majority decides"
+	}
+	if silent == 0 {
+		return fmt.Sprintf("this node's own site is not heard, %s, serving revision %d", majority, s.rev.Number)
+	}
+	return fmt.Sprintf("%d of %d sites silent for %v, %s, serving revision %d", silent, s.seats, ago(now.Sub(since)), majority, s.rev.Number)
+}
+
+// ago is a time as people say it: seconds below a minute, then minutes.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d/time.Second))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d/time.Minute))
+	}
+	return fmt.Sprintf("%dh%dm", int(d/time.Hour), int(d%time.Hour/time.Minute))
+}
