@@ -68,10 +68,12 @@ func (t *turn) raise(old, now []alarm) {
 }
 
 const (
-	// reword is how often the text of an alarm may change where only numbers in it do, and after how long a
-	// node raises again what another, which does not see its cause, has cleared.
+	// reword is how often the text of an alarm may change where only numbers in it do, or another node wrote
+	// it, and after how long a node raises again what another, which does not see its cause, has cleared.
 	reword = time.Minute
-	// settleIn is how long after its start a node clears nothing: it has not heard enough.
+	// outOfSight is how long a node is silent before others clear what it said of its own view.
+	outOfSight = 10 * time.Minute
+	// settleIn is how long after its start a node writes no alarm but its own: it has not heard enough.
 	settleIn = 5 * time.Second
 )
 
@@ -86,7 +88,7 @@ func (t *turn) settle(cause string) {
 	case has && !is:
 		at = t.raiseAt(cause)
 	case has && (r.Text != want.text || r.Way != want.way):
-		if wordless(r.Text) == wordless(want.text) && r.Way == want.way {
+		if r.stamp.Node != t.ix.cfg.Self || wordless(r.Text) == wordless(want.text) && r.Way == want.way {
 			at = later(at, r.stamp.Time().Add(reword))
 		}
 	case is && !has && strings.HasPrefix(cause, conflictCause):
@@ -94,14 +96,15 @@ func (t *turn) settle(cause string) {
 			return
 		}
 	case is && !has:
-		if len(t.ix.nodes) > 1 {
-			at = later(at, t.started.Add(settleIn))
-		}
 	default:
 		delete(t.doubts, cause)
 		return
 	}
-	wait, mine := t.mayWrite(cause, r, is)
+	if _, own := ownerOf(cause); !own && len(t.ix.nodes) > 1 {
+		at = later(at, t.started.Add(settleIn))
+	}
+	wait, from, mine := t.mayWrite(cause, r, is)
+	at = later(at, from)
 	if !mine {
 		delete(t.doubts, cause)
 		return
@@ -140,18 +143,24 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// mayWrite says whether an alarm's entry is for this node to write, and how long it waits for those before it.
-func (t *turn) mayWrite(cause string, r raised, is bool) (time.Duration, bool) {
+// mayWrite says whether an alarm's entry is for this node to write, from when on, and how long it waits
+// for those before it.
+func (t *turn) mayWrite(cause string, r raised, is bool) (wait time.Duration, from time.Time, mine bool) {
 	if owner, own := ownerOf(cause); own {
 		if _, there := t.ix.nodeOf[owner]; there {
-			return 0, owner == t.ix.cfg.Self
+			return 0, from, owner == t.ix.cfg.Self
 		}
 	}
 	if is && r.stamp.Node == t.ix.cfg.Self {
-		return 0, true
+		return 0, from, true
 	}
-	if n, there := t.ix.nodeOf[r.stamp.Node]; is && there && t.peers[n].live && !strings.HasPrefix(cause, conflictCause) {
-		return 0, false
+	if n, there := t.ix.nodeOf[r.stamp.Node]; is && there && !strings.HasPrefix(cause, conflictCause) {
+		if t.peers[n].live {
+			return 0, from, false
+		}
+		if site := t.ix.nodes[n].site; viewed(cause) && site >= 0 && !t.lost(t.ix.sites[site].ID) {
+			from = t.peers[n].since.Add(outOfSight)
+		}
 	}
 	before := 0
 	for n := range t.peers {
@@ -159,7 +168,15 @@ func (t *turn) mayWrite(cause string, r raised, is bool) (time.Duration, bool) {
 			before++
 		}
 	}
-	return time.Duration(before) * turnAfter, true
+	return time.Duration(before) * turnAfter, from, true
+}
+
+// viewed says that an alarm tells of what its node hears, so that another that sees no cause for it may
+// just hear something else: two nodes cut from each other and not from a third would contradict one
+// another for ever.
+func viewed(cause string) bool {
+	kind, _, _ := strings.Cut(cause, "/")
+	return kind == "majority" || kind == "margin" || kind == "divergence"
 }
 
 // ownerOf is the node that an alarm is the own of.

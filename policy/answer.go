@@ -53,6 +53,8 @@ func (s *State) resolve(svc int, b bound, c chain, views []view) decision {
 		return d
 	}
 	switch {
+	case c.move == nil && anyView(views, eligible):
+		d.set, d.fallback = in.first(views, eligible), "nothing is decided here yet: the first that may be is answered"
 	case anyView(views, eligible):
 		d.set, d.fallback = in.first(views, eligible), "no endpoint of the newest move may be chosen: the first that may be is answered"
 	case anyView(views, func(v *view) bool { return v.inSet && v.inside }):

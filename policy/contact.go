@@ -102,7 +102,7 @@ func (t *turn) contactAlarms() []alarm {
 	}
 	need := t.seats/2 + 1
 	way := "pharos status"
-	if len(silent) > 0 {
+	if len(silent) > 0 && speaking < need {
 		way = "pharos site lost " + strings.Join(silent, " ") + " --reason ..."
 	}
 	switch {

@@ -51,7 +51,7 @@ func (t *turn) order(list []Entry, given bool) {
 			t.hearAlarm(e)
 		case KindRejoin:
 			if given && e.Key == string(t.ix.cfg.Self) && !e.Deleted {
-				t.release("ended by " + e.Author)
+				t.release("ended by " + e.Author + " (" + e.Reason + ")")
 			}
 		default:
 			t.ordersMoved = true
@@ -79,7 +79,7 @@ func (t *turn) touchOrdered(e Entry) {
 	switch {
 	case e.Kind == KindAck:
 		t.settle(e.Key)
-	case e.Kind == KindBlock:
+	case e.Kind == KindBlock, e.Kind == KindRejoin:
 	case e.Kind == KindOverride && scope == "name":
 		if ref, ok := t.ix.nameOf[rest]; ok {
 			t.touch(ref.svc)

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 func (s *State) Judge(o Order, now time.Time) (Preview, error) {
 	base := s.fork()
 	Step(base, Tick{}, now) // what time alone changes is no effect of the order
-	e, err := base.entry(o)
+	list, notes, err := base.entriesOf(o)
 	if err != nil {
 		return Preview{}, err
 	}
@@ -25,30 +26,43 @@ func (s *State) Judge(o Order, now time.Time) (Preview, error) {
 			return Preview{}, err
 		}
 	}
-	dry := e
-	dry.BreakGlass = builtinRules // so that the effect is seen of an order that would be suspended
-	after := base.fork()
-	Step(after, Ordered{dry}, now)
-	p := Preview{Names: base.compare(after, base.scopeOf(e))}
-	p.Warnings = base.warnings(e, after)
-	var passed []string
-	for _, broken := range base.violations(e, after) {
-		if !slices.Contains(o.BreakGlass, broken.Rule) {
-			return p, broken
-		}
-		passed = append(passed, broken.Rule)
+	dry := slices.Clone(list)
+	for i := range dry {
+		dry[i].BreakGlass = builtinRules // so that the effect is seen of an order that would be suspended
 	}
+	after := base.fork()
+	Step(after, Ordered(dry), now)
+	var scope []nameRef
+	for _, e := range list {
+		scope = append(scope, base.scopeOf(e)...)
+	}
+	p := Preview{Names: base.compare(after, scope), Warnings: notes}
+	var passed []string
+	for _, e := range list {
+		p.Warnings = append(p.Warnings, base.warnings(e, after)...)
+		for _, broken := range base.violations(e, after) {
+			if !slices.Contains(o.BreakGlass, broken.Rule) {
+				return p, broken
+			}
+			if !slices.Contains(passed, broken.Rule) {
+				passed = append(passed, broken.Rule)
+			}
+		}
+	}
+	p.Warnings = append(p.Warnings, after.ownWarnings()...)
 	for _, rule := range o.BreakGlass {
 		if !slices.Contains(passed, rule) {
 			p.Warnings = append(p.Warnings, "rule "+rule+" does not stand in the way: --break-glass was not needed")
 		}
 	}
-	for _, rule := range passed {
-		if !slices.Contains(e.BreakGlass, rule) {
-			e.BreakGlass = append(e.BreakGlass, rule)
+	for i := range list {
+		for _, rule := range passed {
+			if !slices.Contains(list[i].BreakGlass, rule) {
+				list[i].BreakGlass = append(list[i].BreakGlass, rule)
+			}
 		}
 	}
-	p.Entries = []Entry{e}
+	p.Entries = list
 	return p, nil
 }
 
@@ -64,8 +78,8 @@ func (s *State) entry(o Order) (Entry, error) {
 	if o.For < 0 || o.For > 0 && o.For < time.Second {
 		return e, fmt.Errorf("--for %v: want one second or longer", o.For)
 	}
-	if o.For > 0 && (o.Clear || o.Kind != KindOverride && o.Kind != KindDrain) {
-		return e, fmt.Errorf("--for goes with setting an override or a drain only")
+	if o.For > 0 && (o.Clear || o.Kind != KindOverride && o.Kind != KindDrain && o.Kind != KindBlock) {
+		return e, fmt.Errorf("--for goes with setting an override, a drain or a block only")
 	}
 	var err error
 	switch o.Kind {
@@ -79,8 +93,16 @@ func (s *State) entry(o Order) (Entry, error) {
 		err = s.gateEntry(o, &e)
 	case KindAck:
 		err = s.ackEntry(o, &e)
+	case KindSiteLost:
+		err = s.siteLostEntry(o, &e)
+	case KindActiveMetro:
+		err = s.activeMetroEntry(o, &e)
+	case KindRejoin:
+		err = s.rejoinEntry(o, &e)
+	case KindBlock:
+		err = s.blockEntry(o, &e)
 	default:
-		err = fmt.Errorf("no order of kind %q: want override, drain, return, gate or ack", o.Kind)
+		err = fmt.Errorf("no order of kind %q: want override, drain, return, gate, ack, site-lost, active-metro, rejoin or block", o.Kind)
 	}
 	if err != nil {
 		return e, err
@@ -103,7 +125,7 @@ func (s *State) ending(e *Entry) error {
 	old, ok := s.entries[e.EntryKey()]
 	if ok && !old.Deleted {
 		_, fallen := s.entries[EntryKey{KindFall, old.Stamp.String()}]
-		ok = !fallen && (e.Kind != KindDrain || !old.over(s.now))
+		ok = !fallen && (e.Kind == KindOverride || !old.over(s.now))
 	}
 	if !ok || old.Deleted {
 		var keys []string
@@ -122,11 +144,18 @@ func (s *State) ending(e *Entry) error {
 // inForce lists the orders of a kind, suspended ones too.
 func (s *State) inForce(kind Kind) []Entry {
 	var list []Entry
-	if kind == KindOverride {
+	switch kind {
+	case KindOverride:
 		for _, v := range s.orders.overrides {
 			list = append(list, v.Entry)
 		}
-	} else {
+	case KindSiteLost:
+		for _, id := range slices.Sorted(maps.Keys(s.orders.lost)) {
+			list = append(list, s.orders.lost[id].Entry)
+		}
+	case KindBlock:
+		list = s.orders.blocks
+	default:
 		for _, d := range s.orders.drains {
 			list = append(list, d.Entry)
 		}

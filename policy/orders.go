@@ -27,6 +27,7 @@ type orders struct {
 	metros     map[ServiceID]epoch
 	returns    map[ServiceID]returnOrder
 	gates      map[string]bool // open
+	blocks     []Entry         // drills, by key
 	suspended  []*order
 	ahead      *Entry      // an order stamped too far ahead of this node's clock
 	wakes      []time.Time // later than now: expiries and the warnings of them
@@ -112,6 +113,7 @@ func (s *State) readOrders() *orders {
 	}
 	byStamp := func(a, b Entry) int { return cmp.Or(a.Stamp.Compare(b.Stamp), cmp.Compare(a.Key, b.Key)) }
 	slices.SortFunc(o.overrides, func(a, b *override) int { return byStamp(a.Entry, b.Entry) })
+	slices.SortFunc(o.blocks, func(a, b Entry) int { return cmp.Compare(a.Key, b.Key) })
 	slices.SortFunc(o.drains, func(a, b *order) int { return byStamp(a.Entry, b.Entry) })
 	s.suspend(o)
 	for _, v := range o.overrides {
@@ -128,7 +130,7 @@ func (s *State) readOrders() *orders {
 }
 
 func (s *State) readOrder(o *orders, e Entry) {
-	if over := e.Stamp.Time().Add(-maxSkew); over.After(s.now) && e.Kind != KindMove && e.Kind != KindFall && e.Kind != KindAlarm {
+	if over := e.Stamp.Time().Add(-maxSkew); over.After(s.now) && e.Kind != KindMove && e.Kind != KindFall && e.Kind != KindAlarm && e.Kind != KindRejoin {
 		if o.ahead == nil || o.ahead.Stamp.Compare(e.Stamp) < 0 {
 			o.ahead = &e
 		}
@@ -152,6 +154,11 @@ func (s *State) readOrder(o *orders, e Entry) {
 			o.readmitted[SiteID(e.Key)] = e.Stamp.Time()
 		} else {
 			o.lost[SiteID(e.Key)] = &order{Entry: e}
+		}
+	case KindBlock:
+		if !e.Deleted && !e.over(s.now) {
+			o.blocks = append(o.blocks, e)
+			o.wakeAt(s.now, e.Expires)
 		}
 	case KindActiveMetro:
 		if v, ok := decode[ActiveMetro](e); ok && !e.Deleted && v.Metro != "" {

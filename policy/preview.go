@@ -23,9 +23,9 @@ func (s *State) scopeOf(e Entry) []nameRef {
 				about = string(in.ID) == rest
 			case e.Kind == KindOverride:
 				about = true
-			case e.Kind == KindReturn:
+			case e.Kind == KindReturn, e.Kind == KindActiveMetro:
 				about = string(in.ID) == e.Key
-			case e.Kind == KindDrain:
+			case e.Kind == KindDrain, e.Kind == KindSiteLost:
 				about = s.drainTouches(e, in)
 			}
 			if about {
@@ -124,6 +124,12 @@ func (s *State) warnings(e Entry, after *State) []string {
 		return after.undrainWarnings(e)
 	case e.Kind == KindReturn:
 		return after.returnWarnings(e)
+	case e.Kind == KindSiteLost && !e.Deleted:
+		return s.lostWarnings(e)
+	case e.Kind == KindSiteLost:
+		return after.readmitWarnings(e)
+	case e.Kind == KindActiveMetro:
+		return append(s.failoverWarnings(e), after.returnWarnings(e)...)
 	case e.Kind == KindGate:
 		if v, _ := decode[Gate](e); v.Open == s.orders.gates[e.Key] {
 			return []string{"gate " + e.Key + " is that already"}

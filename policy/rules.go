@@ -34,10 +34,15 @@ func (s *State) knownRule(name string) error {
 
 // violations lists the rules that an order breaks, s being before and after behind it.
 func (s *State) violations(e Entry, after *State) []*Refusal {
-	if e.Kind != KindOverride && e.Kind != KindDrain && e.Kind != KindReturn {
+	switch e.Kind {
+	case KindOverride, KindDrain, KindReturn, KindSiteLost, KindActiveMetro:
+	default:
 		return nil
 	}
 	var list []*Refusal
+	if l := after.orders.lost[SiteID(e.Key)]; e.Kind == KindSiteLost && !e.Deleted && l != nil && l.suspended != "" {
+		return append(list, &Refusal{Rule: ruleElectorate, Text: "the loss of site " + e.Key + " would leave no site that decides"})
+	}
 	list = append(list, s.meets(e)...)
 	if e.Kind == KindDrain && !e.Deleted {
 		list = append(list, s.takesLast(e, after)...)
@@ -67,7 +72,7 @@ func (s *State) violations(e Entry, after *State) []*Refusal {
 	return list
 }
 
-// meets refuses an override onto a site that takes no traffic, and a drain of a
+// meets refuses an override onto a site that takes no traffic, and a drain or loss of a
 // site that an override sends traffic to.
 func (s *State) meets(e Entry) []*Refusal {
 	if e.Deleted {
@@ -88,16 +93,22 @@ func (s *State) meets(e Entry) []*Refusal {
 			}}
 		}
 	}
-	site, ok := strings.CutPrefix(e.Key, "site/")
-	if e.Kind != KindDrain || !ok {
+	site, rule, ok := "", ruleDrainedSite, false
+	switch e.Kind {
+	case KindDrain:
+		site, ok = strings.CutPrefix(e.Key, "site/")
+	case KindSiteLost:
+		site, rule, ok = e.Key, ruleLostSite, true
+	}
+	if !ok {
 		return nil
 	}
 	for _, v := range s.orders.overrides {
 		if v.followed() && v.Override.Site == SiteID(site) {
 			return []*Refusal{{
-				Rule: ruleDrainedSite, Break: true,
+				Rule: rule, Break: true,
 				Text: fmt.Sprintf("override %s of %s sends traffic to site %s; end that with %s, or pass it with --break-glass %s",
-					v.Key, v.Author, site, clearCommand(v.Kind, v.Key), ruleDrainedSite),
+					v.Key, v.Author, site, clearCommand(v.Kind, v.Key), rule),
 			}}
 		}
 	}

@@ -48,6 +48,7 @@ type State struct {
 	seats    int       // how many
 	majority bool      // a majority of them is heard, the own among them
 	hold     *hold     // nil: the start is not, or no more, held
+	blocked  []SiteID  // what Effects.Block said last
 	zones    [8]byte   // digest of what is served
 	sent     Vote      // the last that went out
 
@@ -291,6 +292,9 @@ func (t *turn) readAgain() {
 		t.touchAll()
 	}
 	t.countSeats()
+	if now := t.Blocked(); before == nil && len(now) > 0 || before != nil && !slices.Equal(now, t.blocked) {
+		t.blocked, t.fx.Block = now, now
+	}
 }
 
 // evaluateTouched decides the touched services, in the order of the configuration,

@@ -32,6 +32,7 @@ var update = flag.Bool("update", false, "rewrite the golden transcripts under te
 //	probe [NxDURATION] TARGET=ok|timeout|refused ...
 //	override KEY [site=S] [addrs=A,...] [ttl=D] [for=D] [unlisted] [keep-other] [break=RULE] · clear KEY
 //	drain KEY [for=D] [break=RULE] · undrain KEY · return SERVICE [SITE] · gate-open NAME · gate-close NAME · ack CAUSE
+//	lost SITE... · readmit SITE... · failover service/SERVICE|all to=METRO · rejoin · block KEY for=D · unblock KEY
 //	dry ORDER                       only judges
 //	entry KIND KEY [by=NODE] [metro=M] [site=S] [ago=D]   an entry that another node wrote
 //	answers · status · explain NAME [CLIENT]
@@ -372,6 +373,17 @@ func (s *story) parseOrder(f []string) Order {
 		o.Kind, o.GateOpen = KindGate, plain[0] == "gate-open"
 	case "ack":
 		o.Kind = KindAck
+	case "lost", "readmit":
+		o.Kind, o.Clear, o.Key = KindSiteLost, plain[0] == "readmit", ""
+		for _, id := range plain[1:] {
+			o.Sites = append(o.Sites, SiteID(id))
+		}
+	case "failover":
+		o.Kind, o.Metro = KindActiveMetro, MetroID(opt["to"])
+	case "rejoin":
+		o.Kind = KindRejoin
+	case "block", "unblock":
+		o.Kind, o.Clear = KindBlock, plain[0] == "unblock"
 	default:
 		s.t.Fatalf("unknown command %q", plain[0])
 	}

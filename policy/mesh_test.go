@@ -1,0 +1,614 @@
+package policy
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// mesh is a cluster of nodes that decide, on a network that delivers at once or not at all. What the
+// exchange of entries does is done here in the simplest way: what a node writes reaches those that it is
+// connected with, and nodes that meet give each other all that they have.
+type mesh struct {
+	fatal func(format string, args ...any)
+	say   func(format string, args ...any)
+	cfg   Config
+	nodes map[NodeID]*member
+	cuts  map[[2]NodeID]bool // from, to
+	fails map[string]Outcome // "TARGET" or "TARGET NODE" → how it fails
+	skew  map[NodeID]time.Duration
+	now   time.Time
+	quiet bool
+}
+
+type member struct {
+	id      NodeID
+	s       *State // nil: it does not run
+	wake    time.Time
+	probes  []TargetID
+	vote    *Vote
+	reasons []Reason
+	disk    map[EntryKey]Entry
+	health  map[TargetID]HealthEntry
+	stamped time.Time
+	counter uint64
+	runs    uint64
+	with    map[NodeID]time.Time // met since it was last silent; when it was last heard
+	queue   []delivery
+}
+
+type delivery struct {
+	from NodeID
+	e    Event
+}
+
+func newMesh(fatal, say func(format string, args ...any), cfg Config, now time.Time) *mesh {
+	m := &mesh{
+		fatal: fatal, say: say, cfg: cfg, now: now, nodes: map[NodeID]*member{},
+		cuts: map[[2]NodeID]bool{}, fails: map[string]Outcome{}, skew: map[NodeID]time.Duration{},
+	}
+	for _, n := range cfg.Nodes {
+		m.nodes[n.ID] = &member{id: n.ID, disk: map[EntryKey]Entry{}, health: map[TargetID]HealthEntry{}}
+	}
+	return m
+}
+
+func (m *mesh) all() []*member {
+	var list []*member
+	for _, id := range slices.Sorted(maps.Keys(m.nodes)) {
+		list = append(list, m.nodes[id])
+	}
+	return list
+}
+
+func (m *mesh) clock(n *member) time.Time { return m.now.Add(m.skew[n.id]) }
+
+func (m *mesh) start(n *member) {
+	cfg := m.cfg
+	cfg.Self = n.id
+	stored := Stored{Stamped: n.stamped}
+	for _, e := range n.disk {
+		stored.Entries = append(stored.Entries, e)
+	}
+	for _, h := range n.health {
+		stored.Health = append(stored.Health, h)
+	}
+	n.runs++
+	n.counter, n.vote, n.with = 0, nil, map[NodeID]time.Time{}
+	s, fx := Start(&cfg, stored, m.clock(n))
+	n.s = s
+	m.carry(n, fx)
+}
+
+// step tells a node something, and delivers what follows from it until nothing does.
+func (m *mesh) step(n *member, e Event) {
+	if n.s == nil {
+		return
+	}
+	m.carry(n, Step(n.s, e, m.clock(n)))
+	m.deliver()
+}
+
+func (m *mesh) deliver() {
+	for busy, rounds := true, 0; busy; rounds++ {
+		if rounds > 1000 {
+			m.fatal("messages without end")
+		}
+		busy = false
+		for _, n := range m.all() {
+			queue := n.queue
+			n.queue = nil
+			for _, d := range queue {
+				if n.s == nil {
+					continue
+				}
+				busy = true
+				if merged, ok := d.e.(Merged); ok {
+					d.e = m.keep(n, merged)
+				}
+				m.carry(n, Step(n.s, d.e, m.clock(n)))
+			}
+		}
+	}
+}
+
+// keep is what of a batch a node takes in, on its disk.
+func (m *mesh) keep(n *member, list Merged) Merged {
+	var taken Merged
+	for _, e := range list {
+		held, ok := n.disk[e.EntryKey()]
+		if ok && !e.Replaces(held) || n.s.Obsolete(e) {
+			continue
+		}
+		n.disk[e.EntryKey()] = e
+		taken = append(taken, e)
+	}
+	return taken
+}
+
+func (m *mesh) connected(a, b NodeID) bool {
+	return m.nodes[a].s != nil && m.nodes[b].s != nil && !m.cuts[[2]NodeID{a, b}] && !m.cuts[[2]NodeID{b, a}]
+}
+
+func (m *mesh) carry(n *member, fx Effects) {
+	for _, e := range fx.Store {
+		n.disk[e.EntryKey()] = e
+	}
+	for _, k := range fx.Drop {
+		delete(n.disk, k)
+	}
+	for _, h := range fx.Health {
+		n.health[h.Target] = h
+	}
+	if fx.Probe != nil {
+		n.probes = fx.Probe
+	}
+	if fx.Reasons != nil {
+		n.reasons = fx.Reasons
+	}
+	n.wake = fx.Wake
+	m.tell(n, fx)
+	if fx.Vote != nil {
+		n.vote = fx.Vote
+	}
+	for _, p := range m.all() {
+		if p == n || !m.connected(n.id, p.id) {
+			continue
+		}
+		if _, met := n.with[p.id]; !met {
+			continue
+		}
+		if len(fx.Store) > 0 {
+			p.queue = append(p.queue, delivery{n.id, Merged(slices.Clone(fx.Store))})
+		}
+		for _, ask := range fx.Ask {
+			if ask.Node == p.id {
+				_, list := p.s.TargetList()
+				n.queue = append(n.queue, delivery{p.id, Lists{p.id, list}})
+			}
+		}
+	}
+	if fx.Vote != nil {
+		m.sendVote(n)
+	}
+}
+
+// sendVote sends a node's vote with a new counter, to those that it has met.
+func (m *mesh) sendVote(n *member) {
+	if n.vote == nil || n.s == nil {
+		return
+	}
+	n.counter++
+	v := *n.vote
+	v.Incarnation, v.Counter = n.runs, n.counter
+	back, err := DecodeVote(EncodeVote(v))
+	if err != nil {
+		m.fatal("%v", err)
+	}
+	back.Node, back.Incarnation, back.Counter = v.Node, v.Incarnation, v.Counter
+	for _, p := range m.all() {
+		if _, met := p.with[n.id]; p != n && met && m.connected(n.id, p.id) {
+			p.with[n.id] = m.now
+			p.queue = append(p.queue, delivery{n.id, Heard{back}}, delivery{n.id, Reasons{n.id, n.reasons}})
+		}
+	}
+}
+
+// meet has nodes that can reach each other and have not met exchange all their entries.
+func (m *mesh) meet() {
+	for _, n := range m.all() {
+		for id, at := range n.with {
+			if !m.connected(n.id, id) && m.now.Sub(at) >= defaultVoteTTL {
+				delete(n.with, id)
+			}
+		}
+	}
+	for _, a := range m.all() {
+		for _, b := range m.all() {
+			if a.id >= b.id || !m.connected(a.id, b.id) {
+				continue
+			}
+			_, ab := a.with[b.id]
+			_, ba := b.with[a.id]
+			if ab && ba {
+				continue
+			}
+			a.with[b.id], b.with[a.id] = m.now, m.now
+			a.queue = append(a.queue, delivery{b.id, m.offer(b)}, delivery{b.id, Met{b.id}})
+			b.queue = append(b.queue, delivery{a.id, m.offer(a)}, delivery{a.id, Met{a.id}})
+			m.deliver()
+			m.sendVote(a)
+			m.sendVote(b)
+			m.deliver()
+		}
+	}
+}
+
+func (m *mesh) offer(n *member) Merged {
+	var list Merged
+	for _, e := range n.disk {
+		list = append(list, e)
+	}
+	slices.SortFunc(list, func(a, b Entry) int { return a.Stamp.Compare(b.Stamp) })
+	return list
+}
+
+// pass lets time go by in steps of a tenth of a second: ticks as they were asked for, probes, refreshed
+// votes and stamps of disks once a second.
+func (m *mesh) pass(d time.Duration) {
+	for end := m.now.Add(d); m.now.Before(end); {
+		m.now = m.now.Add(100 * time.Millisecond)
+		if m.now.Sub(epochStart)%time.Second == 0 {
+			m.second()
+		}
+		for i := 0; ; i++ {
+			if i > 100 {
+				m.fatal("a tick asks for itself again")
+			}
+			some := false
+			for _, n := range m.all() {
+				if n.s != nil && !n.wake.IsZero() && !n.wake.After(m.clock(n)) {
+					some = true
+					m.step(n, Tick{})
+				}
+			}
+			if !some {
+				break
+			}
+		}
+	}
+}
+
+func (m *mesh) second() {
+	m.meet()
+	for _, n := range m.all() {
+		if n.s == nil {
+			continue
+		}
+		if n.s.Held() == "" {
+			n.stamped = m.clock(n)
+		}
+		m.sendVote(n)
+	}
+	m.deliver()
+	for _, n := range m.all() {
+		var obs Observed
+		for _, id := range n.probes {
+			obs = append(obs, m.look(n, id))
+		}
+		if len(obs) > 0 {
+			m.step(n, obs)
+		}
+	}
+}
+
+func (m *mesh) look(n *member, id TargetID) Observation {
+	o := Observation{Target: id, Observer: n.id, At: m.clock(n), Reason: "connected"}
+	for _, key := range []string{string(id), string(id) + " " + string(n.id), "* " + string(n.id)} {
+		if how, ok := m.fails[key]; ok {
+			o.Outcome, o.Reason = how, map[Outcome]string{Timeout: "no answer in 500ms", Refused: "connection refused"}[how]
+		}
+	}
+	return o
+}
+
+// tell writes what people would see of a step.
+func (m *mesh) tell(n *member, fx Effects) {
+	if m.quiet {
+		return
+	}
+	at := m.now.Format("15:04:05.9")
+	for _, c := range fx.Changes {
+		m.say("%s %s: %s: %s → %s%s", at, n.id, c.Subject, c.Before, c.After, paren(c.Why))
+	}
+	for _, e := range fx.Store {
+		gone := ""
+		if e.Deleted {
+			gone = " deleted"
+		}
+		m.say("%s %s stores %s %s%s%s", at, n.id, e.Kind, e.Key, rank(e), gone)
+	}
+	for _, k := range fx.Drop {
+		m.say("%s %s drops %s %s", at, n.id, k.Kind, k.Key)
+	}
+	if v := fx.Vote; v != nil && (n.vote == nil || !slices.Equal(v.States, n.vote.States) || flags(*v) != flags(*n.vote)) {
+		m.say("%s %s votes %s", at, n.id, n.s.voteText(*v))
+	}
+	if fx.Probe != nil {
+		m.say("%s %s probes %v", at, n.id, fx.Probe)
+	}
+	for _, a := range fx.Ask {
+		m.say("%s %s asks %s for its list", at, n.id, a.Node)
+	}
+	if fx.Block != nil {
+		m.say("%s %s is cut off from %v", at, n.id, fx.Block)
+	}
+	if fx.Revision != nil && (n.vote == nil || [8]byte(fx.Revision.Digest[:8]) != n.vote.Digest) {
+		m.answers(n)
+	}
+}
+
+func rank(e Entry) string {
+	if e.Rank == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %d", e.Rank)
+}
+
+func flags(v Vote) string {
+	text := ""
+	for name, set := range map[string]bool{"suspect": v.Suspect, "held": v.Held, "decides": v.Decides} {
+		if set {
+			text += " " + name
+		}
+	}
+	words := strings.Fields(text)
+	slices.Sort(words)
+	return strings.Join(words, " ")
+}
+
+func (s *State) voteText(v Vote) string {
+	var parts []string
+	for i, t := range s.ix.targets {
+		if st := v.States.At(i); st != Unknown {
+			parts = append(parts, string(t.ID)+"="+st.String())
+		}
+	}
+	return strings.TrimSpace(strings.Join(parts, " ") + " " + flags(v))
+}
+
+func (m *mesh) answers(n *member) {
+	for _, name := range n.s.names() {
+		m.say("    %s answers %s %s", n.id, name, n.s.answerText(n.s.rev.Answers[name]))
+	}
+}
+
+// TestClusterTranscripts runs the stories of several nodes under testdata/cluster: configuration as in
+// TestTranscripts, and
+//
+//	node NAME SITE [noprobe]        in place of the one node of other stories
+//	set votettl|observers|rejoin_after|cold_start VALUE
+//	start [NODE...] · restart NODE · kill NODE...   with what is on disk; a first start serves already
+//	empty NODE                      its folder
+//	cut A B · deaf A B (hears not B) · mend [A B]   also with the names of sites; alone A: from all
+//	fail TARGET|* [how] [NODE...] · heal TARGET|* [NODE...]
+//	clock NODE DURATION
+//	+DURATION                       time passes, with probes and votes every second
+//	at NODE ORDER · dry NODE ORDER · status NODE · explain NODE NAME · answers
+func TestClusterTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/cluster/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := newTale(t).run(string(want))
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("transcript differs (-want +got); go test ./policy -run Transcripts -update rewrites it:\n%s", diff)
+			}
+		})
+	}
+}
+
+// tale is a story of several nodes.
+type tale struct {
+	*story // its configuration and its output
+	m      *mesh
+}
+
+func newTale(t *testing.T) *tale {
+	s := newStory(t)
+	s.cfg.Nodes = nil
+	return &tale{story: s}
+}
+
+func (s *tale) run(text string) string {
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for lines.Scan() {
+		line := lines.Text()
+		if strings.HasPrefix(line, ">") {
+			continue
+		}
+		s.out.WriteString(line + "\n")
+		if f := strings.Fields(line); len(f) > 0 && f[0][0] != '#' {
+			s.command(f)
+		}
+	}
+	return s.out.String()
+}
+
+func (s *tale) setting(f []string) {
+	switch f[0] {
+	case "votettl":
+		s.cfg.VoteTTL = s.duration(f[1])
+	case "rejoin_after":
+		s.cfg.RejoinAfter = s.duration(f[1])
+	case "observers":
+		s.cfg.Observers = len(f[1]) // one letter each
+	case "cold_start":
+		s.cfg.ColdStart = ColdStartServe
+	case "drills":
+		s.cfg.Drills = true
+	}
+}
+
+// members are those that words name, by node or by site; all where there are none.
+func (s *tale) members(words []string) []*member {
+	var list []*member
+	for _, n := range s.cfg.Nodes {
+		if len(words) == 0 || slices.Contains(words, string(n.ID)) || slices.Contains(words, string(n.Site)) {
+			list = append(list, s.m.nodes[n.ID])
+		}
+	}
+	if len(list) == 0 {
+		s.t.Fatalf("nobody is called %v", words)
+	}
+	return list
+}
+
+func (s *tale) command(f []string) {
+	switch f[0] {
+	case "node":
+		s.cfg.Nodes = append(s.cfg.Nodes, Node{ID: NodeID(f[1]), Site: SiteID(f[2]), Probes: !slices.Contains(f, "noprobe")})
+		return
+	case "set":
+		s.setting(f[1:])
+		return
+	}
+	if s.config(f) {
+		return
+	}
+	if s.m == nil {
+		s.m = newMesh(s.t.Fatalf, s.say, s.cfg, epochStart)
+	}
+	switch f[0] {
+	case "start", "restart", "kill", "empty":
+		s.life(f[0], s.members(f[1:]))
+	case "cut", "deaf", "mend", "alone":
+		s.network(f)
+	case "fail", "heal":
+		s.damage(f)
+	case "clock":
+		s.m.skew[NodeID(f[1])] = s.duration(f[2])
+	case "at", "dry":
+		s.order(s.members(f[1:2])[0], f[2:], f[0] == "dry")
+	case "answers":
+		for _, n := range s.m.all() {
+			if n.s != nil {
+				s.m.answers(n)
+			}
+		}
+	case "status", "explain":
+		one := story{t: s.t, state: s.members(f[1:2])[0].s, now: s.m.now}
+		if f[0] == "status" {
+			one.status()
+		} else {
+			one.explain(f[2:])
+		}
+		s.out.WriteString(one.out.String())
+	default:
+		if f[0][0] != '+' {
+			s.t.Fatalf("unknown command %q", f[0])
+		}
+		s.m.pass(s.duration(f[0][1:]))
+	}
+}
+
+func (s *tale) life(what string, list []*member) {
+	for _, n := range list {
+		switch what {
+		case "start":
+			n.stamped = s.m.clock(n)
+			s.m.start(n)
+		case "restart":
+			s.m.start(n)
+		case "kill":
+			n.s = nil
+		case "empty":
+			n.disk, n.health, n.stamped = map[EntryKey]Entry{}, map[TargetID]HealthEntry{}, time.Time{}
+		}
+	}
+	if what == "start" || what == "restart" {
+		s.m.meet()
+	}
+}
+
+func (s *tale) network(f []string) {
+	from, to := s.members(f[1:min(2, len(f))]), s.members(f[min(2, len(f)):])
+	for _, a := range from {
+		for _, b := range to {
+			switch ab, ba := [2]NodeID{a.id, b.id}, [2]NodeID{b.id, a.id}; f[0] {
+			case "cut", "alone":
+				s.m.cuts[ab], s.m.cuts[ba] = a != b, a != b
+			case "deaf":
+				s.m.cuts[ba] = true
+			case "mend":
+				delete(s.m.cuts, ab)
+				delete(s.m.cuts, ba)
+			}
+		}
+	}
+}
+
+func (s *tale) damage(f []string) {
+	how, at := Timeout, f[2:]
+	if len(at) > 0 && (at[0] == "refused" || at[0] == "timeout") {
+		if at[0] == "refused" {
+			how = Refused
+		}
+		at = at[1:]
+	}
+	keys := []string{f[1]}
+	if len(at) > 0 {
+		keys = nil
+		for _, n := range s.members(at) {
+			keys = append(keys, f[1]+" "+string(n.id))
+		}
+	}
+	for _, key := range keys {
+		if f[0] == "fail" {
+			s.m.fails[key] = how
+		} else {
+			delete(s.m.fails, key)
+		}
+	}
+}
+
+func (s *tale) order(n *member, f []string, dry bool) {
+	p, err := n.s.Judge(s.parseOrder(f), s.m.clock(n))
+	var refusal *Refusal
+	switch {
+	case errors.As(err, &refusal):
+		s.say("refused by rule %s: %s", refusal.Rule, refusal.Text)
+		return
+	case err != nil:
+		s.say("error: %v", err)
+		return
+	}
+	for _, name := range p.Names {
+		mark := "stays"
+		if name.Changed {
+			mark = "changes"
+		}
+		s.say("%s %s: %s → %s", name.Name, mark, name.Before, name.After)
+	}
+	for _, w := range p.Warnings {
+		s.say("warning: %s", w)
+	}
+	if dry {
+		return
+	}
+	s.m.give(n, p.Entries)
+}
+
+// give has a node keep orders, obey them, and send them.
+func (m *mesh) give(n *member, list []Entry) {
+	for _, e := range list {
+		n.disk[e.EntryKey()] = e
+	}
+	for _, p := range m.all() {
+		if _, met := n.with[p.id]; met && m.connected(n.id, p.id) {
+			p.queue = append(p.queue, delivery{n.id, Merged(slices.Clone(list))})
+		}
+	}
+	m.step(n, Ordered(list))
+}
