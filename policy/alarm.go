@@ -158,7 +158,11 @@ func (t *turn) mayWrite(cause string, r raised, is bool) (wait time.Duration, fr
 		if t.peers[n].live {
 			return 0, from, false
 		}
-		if site := t.ix.nodes[n].site; viewed(cause) && site >= 0 && !t.lost(t.ix.sites[site].ID) {
+		switch site := t.ix.nodes[n].site; {
+		case !viewed(cause) || site < 0:
+		case t.lost(t.ix.sites[site].ID):
+			from = r.stamp.Time().Add(silentFor)
+		default:
 			from = t.peers[n].since.Add(outOfSight)
 		}
 	}
@@ -176,7 +180,7 @@ func (t *turn) mayWrite(cause string, r raised, is bool) (wait time.Duration, fr
 // another for ever.
 func viewed(cause string) bool {
 	kind, _, _ := strings.Cut(cause, "/")
-	return kind == "majority" || kind == "margin" || kind == "divergence"
+	return kind == "majority" || kind == "margin" || kind == "divergence" || kind == "lost"
 }
 
 // ownerOf is the node that an alarm is the own of.

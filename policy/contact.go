@@ -78,14 +78,17 @@ func (t *turn) contactAlarms() []alarm {
 		return nil
 	}
 	list := t.differAlarms()
-	own := t.ix.ownSite()
-	if own >= 0 && len(t.ix.probers[own]) > 0 && !t.seated[own] {
-		id := t.ix.sites[own].ID
-		return append(list, alarm{
-			"majority/" + string(id),
-			fmt.Sprintf("site %s is declared lost: its nodes decide nothing and serve the newest moves", id),
-			fmt.Sprintf("pharos site readmit %s --reason ...", id),
-		})
+	for site := range t.ix.sites {
+		if id := t.ix.sites[site].ID; t.lost(id) && slices.ContainsFunc(t.ix.nodesOf[site], func(n int) bool { return t.peers[n].live }) {
+			list = append(list, alarm{
+				"lost/" + string(id),
+				fmt.Sprintf("site %s is declared lost, and is in contact: its nodes decide nothing, and its endpoints are no candidates", id),
+				fmt.Sprintf("pharos site readmit %s --reason ...", id),
+			})
+		}
+	}
+	if own := t.ix.ownSite(); own >= 0 && !t.seated[own] {
+		return list
 	}
 	silent, blind, speaking, ripe, due := t.missing()
 	t.contactDue = sooner(t.contactDue, due)

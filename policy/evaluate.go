@@ -83,6 +83,13 @@ func (t *turn) dueIn(svc int, c chain, views []view) time.Time {
 	in := &t.ix.services[svc]
 	due := c.due
 	for e := range views {
+		for _, at := range in.eps[e].at {
+			for _, i := range at.targets {
+				if i >= 0 && t.awaited(i).After(t.now) {
+					due = sooner(due, t.awaited(i))
+				}
+			}
+		}
 		v := &views[e]
 		if v.eligible && !v.inSet && v.wanted && v.until.After(t.now) {
 			due = sooner(due, v.until)
@@ -140,13 +147,16 @@ func (s *State) pendingEndpoint(in *serviceInfo, e int, d decision) string {
 	case v.inSet && s.percent(in, d.chain.mark(in.eps[e].ID)) < 100:
 		return in.endpointName(e) + " comes back by a ramp"
 	case v.inSet && v.health != Down && !d.chain.move.NoneUp:
-		return s.counting(in, e, func(t *target) bool { return t.fails > 0 && t.state != Down })
+		return s.counting(in, e, func(i int) bool {
+			t := &s.targets[i]
+			return t.fails > 0 && t.state != Down || s.awaited(i).After(s.now)
+		})
 	case !v.inSet && !in.wanted(e, d.views):
 		return ""
 	case v.wanted && !v.until.IsZero():
 		return in.endpointName(e) + " comes back after a " + v.why
 	}
-	return s.counting(in, e, func(t *target) bool { return t.oks > 0 })
+	return s.counting(in, e, func(i int) bool { return s.targets[i].oks > 0 })
 }
 
 // expiryNear says that an override's time is about to end, or "".
@@ -157,17 +167,26 @@ func (s *State) expiryNear(v *override) string {
 	return "the expiry of override " + v.Key + " is near"
 }
 
+// awaited is until when other votes are waited for on a target that is down for this node alone; zero: they are not.
+func (s *State) awaited(i int) time.Time {
+	t := &s.targets[i]
+	if s.ix.alone || t.state != Down || s.verdicts[i].state == Down || !s.ix.checked[i] {
+		return time.Time{}
+	}
+	return t.since.Add(s.lossShows())
+}
+
 // counting names a target of an endpoint, or of its site, whose results are being counted.
-func (s *State) counting(in *serviceInfo, e int, f func(*target) bool) string {
+func (s *State) counting(in *serviceInfo, e int, f func(i int) bool) string {
 	say := func(i int) string { return fmt.Sprintf("%s is %s", s.ix.targets[i].Label, s.targetDetail(i)) }
 	for _, at := range in.eps[e].at {
 		for _, i := range at.targets {
-			if i >= 0 && f(&s.targets[i]) {
+			if i >= 0 && f(i) {
 				return say(i)
 			}
 		}
 		for _, k := range s.ix.required[at.site] {
-			if i := s.ix.needs[k].target; f(&s.targets[i]) {
+			if i := s.ix.needs[k].target; f(i) {
 				return say(i)
 			}
 		}

@@ -35,6 +35,9 @@ type Explanation struct {
 	Candidates []EndpointStatus `json:"candidates"`     // every endpoint of the service, in order of preference
 	Waiting    []WaitStatus     `json:"waiting,omitempty"`
 	Suspects   string           `json:"suspects,omitempty"`
+	Held       string           `json:"held,omitempty"`
+	Contact    string           `json:"contact,omitempty"` // which part of the electorate is silent
+	Rests      *Entry           `json:"rests,omitempty"`   // the entry that the answer rests on; nil: none yet
 }
 
 // WeightStatus is the share of answers that one member gets.
@@ -60,7 +63,7 @@ func (s *State) Explain(q Query, now time.Time) (Explanation, error) {
 		Name: name, Service: in.ID, Now: now, Revision: s.rev.Number, Digest: hex.EncodeToString(s.rev.Digest[:]),
 		Fail: a.Fail, A: []string{}, AAAA: []string{}, TTL: a.TTL, Rule: d.rule, Steer: in.Steer,
 		Metro: b.metro, Epoch: b.stamp, Waiting: s.waiting(ref.svc), Suspects: s.suspects(),
-		Move: d.chain.move,
+		Move: d.chain.move, Held: s.Held(), Contact: s.majorityText(now), Rests: s.restsOn(d),
 	}
 	group := s.groupOf(q.Client)
 	if q.Client.IsValid() {
@@ -88,6 +91,12 @@ func (s *State) Explain(q Query, now time.Time) (Explanation, error) {
 		b, c = d.bound, d.chain
 	}
 	ex.Candidates = s.endpointStatus(ref.svc, b, c)
+	for i := range ex.Candidates {
+		for k := range ex.Candidates[i].Targets {
+			t := &ex.Candidates[i].Targets[k]
+			t.Votes = s.voteStatus(s.ix.targetOf[t.Target], -1)
+		}
+	}
 	ex.Steps = s.steps(ref, a, d, group)
 	return ex, nil
 }
@@ -140,6 +149,12 @@ func (s *State) steps(ref nameRef, a *Answer, d decision, group int) []string {
 	in := &s.ix.services[ref.svc]
 	var list []string
 	say := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	if why := s.Held(); why != "" {
+		say("This node is held: %s. It answers no steered name until it has merged with the others.", why)
+	}
+	if why := s.majorityText(s.now); why != "" {
+		say("%s.", strings.ToUpper(why[:1])+why[1:])
+	}
 	if why := s.suspects(); why != "" {
 		say("This node suspects itself: %s. It moves nothing.", why)
 	}
@@ -164,6 +179,9 @@ func (s *State) steps(ref nameRef, a *Answer, d decision, group int) []string {
 	}
 	m := d.chain.move
 	say("The newest move, number %d at %s, answers %s: %s.", m.Number, m.Start.UTC().Format(time.DateTime), in.setName(d.chain), m.Cause)
+	if !d.chain.at.IsZero() {
+		say("It is answered by, and no entry yet: another node is the first to write it, this one would at %s.", d.chain.due.UTC().Format(time.TimeOnly))
+	}
 	if strings.HasPrefix(d.rule, "all_down") {
 		say("That move says that none is up, so %s applies.", d.rule)
 	}
@@ -181,6 +199,22 @@ func (s *State) steps(ref nameRef, a *Answer, d decision, group int) []string {
 		say("%s (%s) is up and waits%s: %s.", w.Endpoint, w.Site, until, w.Why)
 	}
 	return list
+}
+
+// restsOn is the entry that a decision rests on: the override that pins it, or the newest move.
+func (s *State) restsOn(d decision) *Entry {
+	switch {
+	case d.override != nil && d.override.site < 0:
+		e := d.override.Entry
+		return &e
+	case d.chain.move == nil || !d.chain.at.IsZero():
+		return nil
+	}
+	e, ok := s.entries[EntryKey{KindMove, moveKey(d.chain.move)}]
+	if !ok {
+		return nil
+	}
+	return &e
 }
 
 func epochText(b bound) string {

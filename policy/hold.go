@@ -66,19 +66,9 @@ func (t *turn) meetPeers(list []NodeID) {
 func (s *State) unmet() []SiteID {
 	var list []SiteID
 	for site, seated := range s.seated {
-		met := site == s.ix.ownSite() || slices.ContainsFunc(s.nodesOf(site), func(n int) bool { return s.peers[n].met })
+		met := site == s.ix.ownSite() || slices.ContainsFunc(s.ix.nodesOf[site], func(n int) bool { return s.peers[n].met })
 		if seated && !met {
 			list = append(list, s.ix.sites[site].ID)
-		}
-	}
-	return list
-}
-
-func (s *State) nodesOf(site int) []int {
-	var list []int
-	for n := range s.ix.nodes {
-		if s.ix.nodes[n].site == site {
-			list = append(list, n)
 		}
 	}
 	return list

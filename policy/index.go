@@ -30,6 +30,7 @@ type index struct {
 	nodeOf   map[NodeID]int
 	self     int     // among nodes; -1: it is none of them
 	probers  [][]int // site → nodes that probe; a site with some has a seat in the electorate
+	nodesOf  [][]int // site → nodes
 	alone    bool    // no other node votes
 }
 
@@ -197,7 +198,7 @@ func (x *index) bestRole(ep endpointInfo) SiteRole {
 }
 
 func (x *index) addNodes() {
-	x.probers, x.alone = make([][]int, len(x.sites)), true
+	x.probers, x.nodesOf, x.alone = make([][]int, len(x.sites)), make([][]int, len(x.sites)), true
 	for i, n := range x.cfg.Nodes {
 		site, ok := x.siteOf[n.Site]
 		if !ok {
@@ -207,6 +208,9 @@ func (x *index) addNodes() {
 		x.nodeOf[n.ID] = i
 		if n.ID == x.cfg.Self {
 			x.self = i
+		}
+		if ok {
+			x.nodesOf[site] = append(x.nodesOf[site], i)
 		}
 		if n.Probes && ok {
 			x.probers[site] = append(x.probers[site], i)

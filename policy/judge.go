@@ -39,7 +39,11 @@ func (s *State) Judge(o Order, now time.Time) (Preview, error) {
 	p := Preview{Names: base.compare(after, scope), Warnings: notes}
 	var passed []string
 	for _, e := range list {
-		p.Warnings = append(p.Warnings, base.warnings(e, after)...)
+		for _, w := range base.warnings(e, after) {
+			if !slices.Contains(p.Warnings, w) {
+				p.Warnings = append(p.Warnings, w)
+			}
+		}
 		for _, broken := range base.violations(e, after) {
 			if !slices.Contains(o.BreakGlass, broken.Rule) {
 				return p, broken

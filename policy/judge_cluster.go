@@ -240,8 +240,8 @@ func (s *State) failoverWarnings(e Entry) []string {
 	if len(away) == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("service %s: %s of metro %s not in contact: if it runs, it goes on with the old answer; if it stopped, it may still start with the old answer until %s",
-		e.Key, strings.Join(away, ", "), old, s.now.Add(s.rejoinAfter()).UTC().Format(time.DateTime))}
+	return []string{fmt.Sprintf("not in contact in metro %s: %s; a node that runs there goes on with the old answer, and one that stopped may still start with it until %s",
+		old, strings.Join(away, ", "), s.now.Add(s.rejoinAfter()).UTC().Format(time.DateTime))}
 }
 
 // ownWarnings tell what is wrong with the node itself that an order is given on.

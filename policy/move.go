@@ -129,7 +129,7 @@ func (t *turn) differs(in *serviceInfo, c chain, ch choice, marks []Mark) bool {
 		return true
 	}
 	for _, m := range marks {
-		if m.Percent != c.mark(m.Endpoint).Percent {
+		if was := c.mark(m.Endpoint); m.Percent != was.Percent || m.SiteLoss && !was.SiteLoss {
 			return true
 		}
 	}
@@ -171,6 +171,8 @@ func (t *turn) marks(in *serviceInfo, b bound, c chain, views []view, ch choice)
 				m.Back = t.now
 			}
 			m.SiteLoss, m.Ramp, m.Percent = false, ch.ramp[e], 0
+		case !v.inSet && !m.SiteLoss && v.health == Down && t.now.Sub(m.Left) <= t.lossShows():
+			m.SiteLoss = t.siteGone(&in.eps[e], b)
 		}
 		m = t.stopRamp(in, m, gate)
 		if m.Ramp && t.percent(in, m) >= 100 {
@@ -202,11 +204,10 @@ func (t *turn) left(in *serviceInfo, b bound, e int, m Mark, v *view) Mark {
 	return m
 }
 
-// siteGone says whether an endpoint leaves because each of its sites is down as a whole or lost.
+// siteGone says whether an endpoint leaves because each of its sites is down as a whole, lost, or silent.
 func (t *turn) siteGone(ep *endpointInfo, b bound) bool {
 	for _, at := range ep.at {
-		lost := t.orders.lost[t.ix.sites[at.site].ID]
-		if lost != nil && lost.suspended == "" {
+		if t.lost(t.ix.sites[at.site].ID) || t.silentSite(at.site) {
 			continue
 		}
 		if health, _ := t.siteHealth(at.site); health != Down {
@@ -214,6 +215,16 @@ func (t *turn) siteGone(ep *endpointInfo, b bound) bool {
 		}
 	}
 	return true
+}
+
+// lossShows is how long after an endpoint left its site may be found gone: its nodes' last votes still count
+// when its balancers are found dead.
+func (s *State) lossShows() time.Duration { return 2 * s.voteTTL() }
+
+// silentSite says that a site has nodes, and none is heard.
+func (s *State) silentSite(site int) bool {
+	nodes := s.ix.nodesOf[site]
+	return len(nodes) > 0 && !slices.ContainsFunc(nodes, func(n int) bool { return s.peers[n].live })
 }
 
 // stopRamp holds a ramp at its step while a gate is closed, and lets it go on from there.
@@ -266,6 +277,10 @@ func (t *turn) cause(in *serviceInfo, c chain, views []view, ch choice, marks []
 	}
 	if len(parts) == 0 {
 		for _, m := range marks {
+			if m.SiteLoss && !c.mark(m.Endpoint).SiteLoss {
+				parts = append(parts, string(m.Endpoint)+" is down with its whole site, and returns by hand")
+				break
+			}
 			if m.Percent != c.mark(m.Endpoint).Percent {
 				parts = append(parts, "a gate stops or lets go a ramp")
 				break

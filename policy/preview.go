@@ -222,7 +222,7 @@ func (s *State) familyWarnings(svc int, v *override) []string {
 		have4, have6 = have4 || len(v4) > 0, have6 || len(v6) > 0
 	}
 	for n, name := range in.Names {
-		if s.overrideFor(svc, n, nil) != v {
+		if s.overrideFor(svc, n, nil) != v || s.svcs[svc].answers[n].Fail {
 			continue
 		}
 		a4, a6 := addresses(s.svcs[svc].answers[n].Choices[0])

@@ -13,8 +13,8 @@ func (s *State) Status(now time.Time) Status {
 	st := Status{
 		Now: now, Cluster: s.ix.cfg.Cluster, Node: s.ix.cfg.Self,
 		Revision: s.rev.Number, Digest: hex.EncodeToString(s.rev.Digest[:]), Made: s.rev.Made,
-		Suspects: s.suspects(),
-		Sites:    make([]SiteStatus, 0, len(s.ix.sites)), Services: make([]ServiceStatus, 0, len(s.ix.services)),
+		Suspects: s.suspects(), Held: s.Held(), Contact: s.majorityText(now), Members: s.members(now), Blocks: s.blockStatus(),
+		Sites: make([]SiteStatus, 0, len(s.ix.sites)), Services: make([]ServiceStatus, 0, len(s.ix.services)),
 		Overrides: []OverrideStatus{}, Drains: []DrainStatus{}, Gates: []GateStatus{}, Suspended: []SuspendedStatus{},
 	}
 	for i := range s.ix.sites {
@@ -57,15 +57,20 @@ func (s *State) suspects() string {
 func (s *State) siteStatus(i int) SiteStatus {
 	site := s.ix.sites[i]
 	health, _ := s.siteHealth(i)
-	lost := s.orders.lost[site.ID]
 	st := SiteStatus{
 		Site: site.ID, Metro: site.Metro, Role: site.Role, Health: health,
-		Drained: s.orders.siteOff[site.ID], Lost: lost != nil && lost.suspended == "",
+		Drained: s.orders.siteOff[site.ID], Lost: s.lost(site.ID),
 		Loss: s.paths[i].loss(), Fall: s.paths[i].fall(),
+	}
+	for _, stand := range s.standings() {
+		if stand.site == i {
+			st.Votes, st.Heard, st.Silent, st.Abstains = true, stand.silent.IsZero(), stand.silent, stand.blind
+		}
 	}
 	for _, k := range s.ix.required[i] {
 		r := RequirementStatus{s.ix.needs[k].name, s.targetStatus(s.ix.needs[k].target)}
 		r.Target.Health, r.Target.Since = s.needs[k].state, s.needs[k].since
+		r.Target.Votes = s.voteStatus(s.ix.needs[k].target, i)
 		st.Requires = append(st.Requires, r)
 	}
 	return st
@@ -88,6 +93,7 @@ func (s *State) serviceStatus(svc int) ServiceStatus {
 	}
 	if c.move != nil {
 		st.Move, st.Cause, st.Moved, st.NoneUp = c.move.Number, c.move.Cause, c.move.Start, c.move.NoneUp
+		st.Pending = !c.at.IsZero()
 	}
 	for n := range in.Names {
 		st.Names = append(st.Names, s.nameStatus(svc, n))
@@ -221,6 +227,9 @@ func (s *State) decisionFor(svc, n int) decision {
 	d.pending = s.pendingWhy(svc, d)
 	if v != nil && v.site < 0 {
 		d = decision{override: v, chain: c, rule: "pin", by: d.by}
+	}
+	if s.hold != nil {
+		d.rule = "held"
 	}
 	return d
 }

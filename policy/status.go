@@ -11,6 +11,10 @@ type Status struct {
 	Digest    string            `json:"digest"` // hexadecimal
 	Made      time.Time         `json:"made"`
 	Suspects  string            `json:"suspects,omitempty"` // why the node suspects itself and abstains
+	Held      string            `json:"held,omitempty"`     // why its start is held
+	Contact   string            `json:"contact,omitempty"`  // which part of the electorate is silent, in a sentence; "": none
+	Members   []MemberStatus    `json:"members"`
+	Blocks    []BlockStatus     `json:"blocks"`
 	Sites     []SiteStatus      `json:"sites"`
 	Services  []ServiceStatus   `json:"services"`
 	Overrides []OverrideStatus  `json:"overrides"`
@@ -28,6 +32,10 @@ type SiteStatus struct {
 	Role     SiteRole            `json:"role"`
 	Health   HealthState         `json:"health"` // from requires; unknown where it has none that is probed here
 	Requires []RequirementStatus `json:"requires,omitempty"`
+	Votes    bool                `json:"votes"`           // it belongs to the electorate
+	Heard    bool                `json:"heard"`           // one of its nodes that probe is in contact
+	Silent   time.Time           `json:"silent,omitzero"` // since when none is
+	Abstains bool                `json:"abstains"`        // those in contact suspect themselves
 	Drained  bool                `json:"drained"`
 	Lost     bool                `json:"lost"`
 	Loss     float64             `json:"loss"` // share of checks on the path to it that fail and then succeed again
@@ -50,6 +58,55 @@ type TargetStatus struct {
 	Seen    time.Time     `json:"seen,omitzero"`     // the last result
 	Latency time.Duration `json:"latency,omitempty"` // of the last result
 	Reason  string        `json:"reason,omitempty"`  // of the last result
+	Votes   []SiteVote    `json:"votes,omitempty"`   // what each site and node says; of requirements, and in Explain
+}
+
+// SiteVote is what a site says of a target.
+type SiteVote struct {
+	Site   SiteID      `json:"site"`
+	Voice  HealthState `json:"voice"`  // of the majority of its nodes that know; unknown: none
+	Counts bool        `json:"counts"` // it belongs to the electorate
+	Nodes  []NodeVote  `json:"nodes"`
+}
+
+// NodeVote is what one node says of a target.
+type NodeVote struct {
+	Node   NodeID        `json:"node"`
+	State  HealthState   `json:"state"`
+	Heard  bool          `json:"heard"`            // its vote is fresh
+	Age    time.Duration `json:"age"`              // of the vote
+	Why    string        `json:"why,omitempty"`    // why it does not count: "silent", "suspects itself", ...
+	Reason string        `json:"reason,omitempty"` // its evidence
+	Since  time.Time     `json:"since,omitzero"`   // of the evidence
+}
+
+// MemberStatus is one node of the configuration, as this one knows it.
+type MemberStatus struct {
+	Node        NodeID        `json:"node"`
+	Site        SiteID        `json:"site"`
+	Probes      bool          `json:"probes"`
+	Heard       bool          `json:"heard"`           // it is in contact
+	Since       time.Time     `json:"since"`           // when it came into contact, or went out of it
+	Age         time.Duration `json:"age"`             // of its last vote
+	Suspect     bool          `json:"suspect"`         // it suspects itself and abstains
+	Held        bool          `json:"held"`            // its start is held
+	Unheld      time.Time     `json:"unheld,omitzero"` // when its last hold ended
+	Decides     bool          `json:"decides"`         // it hears a majority and may make moves
+	Revision    uint64        `json:"revision"`
+	Digest      string        `json:"digest"`       // of its answers, the first 8 octets in hexadecimal
+	SameAnswers bool          `json:"same_answers"` // as this node's
+	SameConfig  bool          `json:"same_config"`  // true where it is not told
+	SameZones   bool          `json:"same_zones"`
+}
+
+// BlockStatus is a fault on purpose.
+type BlockStatus struct {
+	Node    NodeID    `json:"node"`
+	Site    SiteID    `json:"site"`
+	Author  string    `json:"author"`
+	Reason  string    `json:"reason"`
+	Given   time.Time `json:"given"`
+	Expires time.Time `json:"expires"`
 }
 
 // ServiceStatus is one service.
@@ -59,6 +116,7 @@ type ServiceStatus struct {
 	ActiveMetro MetroID          `json:"active_metro"`
 	Epoch       Stamp            `json:"epoch,omitzero"` // zero before a person moved the active metro
 	Move        uint64           `json:"move"`           // number of the newest move
+	Pending     bool             `json:"pending"`        // which is answered by and no entry yet
 	Cause       string           `json:"cause"`          // of the newest move
 	Moved       time.Time        `json:"moved,omitzero"` // start of the newest move
 	NoneUp      bool             `json:"none_up"`

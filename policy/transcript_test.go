@@ -474,6 +474,21 @@ func (s *story) status() {
 	if st.Suspects != "" {
 		s.say("suspects itself: %s", st.Suspects)
 	}
+	if st.Held != "" {
+		s.say("held: %s", st.Held)
+	}
+	if st.Contact != "" {
+		s.say("%s", st.Contact)
+	}
+	for _, m := range st.Members {
+		if len(st.Members) > 1 {
+			s.say("node %s %s heard=%v suspect=%v held=%v decides=%v revision=%d same=%v/%v/%v", m.Node, m.Site, m.Heard, m.Suspect, m.Held, m.Decides,
+				m.Revision, m.SameAnswers, m.SameConfig, m.SameZones)
+		}
+	}
+	for _, b := range st.Blocks {
+		s.say("block %s/%s until %s by %s", b.Node, b.Site, b.Expires.UTC().Format(time.TimeOnly), b.Author)
+	}
 	for _, site := range st.Sites {
 		s.say("site %s %s: %s drained=%v lost=%v loss=%.2f fall=%d", site.Site, site.Role, site.Health, site.Drained, site.Lost, site.Loss, site.Fall)
 	}
@@ -531,7 +546,19 @@ func (s *story) explain(f []string) {
 	for _, step := range ex.Steps {
 		s.say("- %s", step)
 	}
+	if e := ex.Rests; e != nil && len(s.state.ix.nodes) > 1 {
+		s.say("  rests on %s %s of %s", e.Kind, e.Key, e.Stamp.Node)
+	}
 	for _, c := range ex.Candidates {
 		s.say("  candidate %s: %s (%s)%s", c.Endpoint, c.Health, c.Detail, paren(c.Why))
+		for _, t := range c.Targets {
+			for _, v := range t.Votes {
+				for _, n := range v.Nodes {
+					if len(s.state.ix.nodes) > 1 {
+						s.say("    %s: %s says %s, %v old%s%s", v.Site, n.Node, n.State, n.Age, paren(n.Why), paren(n.Reason))
+					}
+				}
+			}
+		}
 	}
 }
