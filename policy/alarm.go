@@ -427,9 +427,16 @@ func (t *turn) overrideAlarms(v *override) []alarm {
 			clear,
 		}}
 	}
+	why := t.holdsUp(v)
+	switch {
+	case why == "" && t.decides(): // it falls in a moment
+		return nil
+	case why == "":
+		why = "no majority of sites is heard"
+	}
 	return []alarm{{
 		"override-stays/" + v.Key,
-		fmt.Sprintf("the override %s of %s expired at %s and stays: %s; clear it, or set it again to prolong it", v.Key, v.Author, v.Expires.UTC().Format(time.DateTime), t.holdsUp(v)),
+		fmt.Sprintf("the override %s of %s expired at %s and stays: %s; clear it, or set it again to prolong it", v.Key, v.Author, v.Expires.UTC().Format(time.DateTime), why),
 		clear,
 	}}
 }

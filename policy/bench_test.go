@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 )
@@ -169,5 +170,96 @@ func TestManyDrains(t *testing.T) {
 	}
 	if n := len(s.orders.drains); n != 500 {
 		t.Errorf("%d drains", n)
+	}
+}
+
+// threeSites is cfg in a cluster of three sites with a node each.
+func threeSites(cfg *Config) *Config {
+	cfg.Sites = append(cfg.Sites, Site{ID: "remote", Metro: "far", Role: Standby})
+	cfg.Nodes = append(cfg.Nodes, Node{ID: "edge-b", Site: "city-b", Probes: true}, Node{ID: "edge-r", Site: "remote", Probes: true})
+	return cfg
+}
+
+// hear has votes of the peers come that say the same of every target.
+func hear(s *State, counter uint64, now time.Time, change func(States)) Effects {
+	var votes Heard
+	for _, id := range []NodeID{"edge-b", "edge-r"} {
+		v := Vote{Node: id, Incarnation: 1, Counter: counter, List: s.ix.list, States: newStates(len(s.ix.targets)), Decides: true}
+		for i := range s.ix.targets {
+			v.States.set(i, Up)
+		}
+		change(v.States)
+		votes = append(votes, v)
+	}
+	return Step(s, votes, now)
+}
+
+// BenchmarkVote is the cost of one peer's vote on 10,000 targets and 1,000 services.
+func BenchmarkVote(b *testing.B) {
+	cfg := threeSites(bigConfig(1000))
+	same := func(States) {}
+	b.Run("refresh", func(b *testing.B) {
+		s, now := upState(cfg)
+		hear(s, 1, now, same)
+		data := EncodeVote(Vote{List: s.ix.list, States: s.peers[1].states, Decides: true})
+		counter := uint64(1)
+		b.ReportAllocs()
+		for b.Loop() {
+			now = now.Add(time.Millisecond)
+			counter++
+			v, err := DecodeVote(data)
+			if err != nil {
+				b.Fatal(err)
+			}
+			v.Node, v.Incarnation, v.Counter = "edge-b", 1, counter
+			if fx := Step(s, Heard{v}, now); fx.Revision != nil {
+				b.Fatal("a refresh changed something")
+			}
+		}
+	})
+	b.Run("1000-changed", func(b *testing.B) {
+		s, now := upState(cfg)
+		hear(s, 1, now, same)
+		down := slices.Clone(s.peers[1].states)
+		for i := range 1000 {
+			down.set(i*10, Down)
+		}
+		counter, states := uint64(1), [2]States{down, s.peers[1].states}
+		b.ReportAllocs()
+		for b.Loop() {
+			now = now.Add(time.Millisecond)
+			counter++
+			Step(s, Heard{{Node: "edge-b", Incarnation: 1, Counter: counter, List: s.ix.list, States: states[counter%2], Decides: true}}, now)
+		}
+	})
+	b.Run("1000-services-move", func(b *testing.B) {
+		s, now := upState(cfg)
+		hear(s, 1, now, same)
+		counter := uint64(1)
+		for b.Loop() { // of each service the endpoints in city-a die, and come back
+			now, counter = now.Add(time.Second), counter+1
+			hear(s, counter, now, func(st States) {
+				for i, t := range s.ix.targets {
+					if counter%2 == 0 && t.Site == "city-a" {
+						st.set(i, Down)
+					}
+				}
+			})
+		}
+	})
+}
+
+// A refreshed vote must cost next to nothing, however many targets it is on.
+func TestCostOfRefresh(t *testing.T) {
+	s, now := upState(threeSites(bigConfig(50)))
+	hear(s, 1, now, func(States) {})
+	v := Vote{Node: "edge-b", Incarnation: 1, List: s.ix.list, States: s.peers[1].states, Decides: true}
+	counter := uint64(1)
+	if n := testing.AllocsPerRun(100, func() {
+		counter++
+		v.Counter = counter
+		Step(s, Heard{v}, now)
+	}); n > 5 {
+		t.Errorf("%v allocations a refresh", n)
 	}
 }

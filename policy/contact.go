@@ -19,7 +19,7 @@ const (
 type standing struct {
 	site   int
 	silent time.Time // since when none of its nodes is heard; zero: one is
-	blind  bool      // those that are heard suspect themselves
+	blind  time.Time // since when those that are heard suspect themselves; zero: one does not
 }
 
 // standings lists the electorate.
@@ -29,21 +29,23 @@ func (s *State) standings() []standing {
 		if !seated {
 			continue
 		}
-		st := standing{site: site, blind: true}
-		heard := false
+		st, heard, trusted := standing{site: site}, false, false
 		for _, n := range s.ix.probers[site] {
 			p := &s.peers[n]
-			if p.live {
-				heard = true
-				st.blind = st.blind && p.vote.Suspect
-			} else if p.since.After(st.silent) {
-				st.silent = p.since
+			switch {
+			case !p.live:
+				st.silent = later(st.silent, p.since)
+			case p.vote.Suspect:
+				heard, st.blind = true, later(st.blind, p.doubted)
+			default:
+				heard, trusted = true, true
 			}
 		}
 		if heard {
 			st.silent = time.Time{}
-		} else {
-			st.blind = false
+		}
+		if trusted {
+			st.blind = time.Time{}
 		}
 		list = append(list, st)
 	}
@@ -54,16 +56,20 @@ func (s *State) standings() []standing {
 // for long enough to tell people, else due when it will be.
 func (s *State) missing() (silent, blind []string, speaking int, ripe bool, due time.Time) {
 	ripe = true
+	wait := func(since time.Time) {
+		if at := since.Add(silentFor); at.After(s.now) {
+			ripe, due = false, sooner(due, at)
+		}
+	}
 	for _, st := range s.standings() {
 		name := string(s.ix.sites[st.site].ID)
 		switch {
 		case !st.silent.IsZero():
 			silent = append(silent, name)
-			if at := st.silent.Add(silentFor); at.After(s.now) {
-				ripe, due = false, sooner(due, at)
-			}
-		case st.blind:
+			wait(st.silent)
+		case !st.blind.IsZero():
 			blind = append(blind, name)
+			wait(st.blind)
 		default:
 			speaking++
 		}

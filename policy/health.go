@@ -221,6 +221,9 @@ func (t *turn) abstain(is bool) {
 	}
 	own := &t.peers[t.ix.self]
 	own.vote.Suspect, t.contactsMoved, t.voteMoved = is, true, true
+	if own.doubted = (time.Time{}); is {
+		own.doubted = t.now
+	}
 	if is {
 		for i := range t.targets {
 			own.states.set(i, t.targets[i].vote())

@@ -36,12 +36,23 @@ func (s *State) rank() int {
 // advance makes the next move of a chain where the choice differs from its newest, and a
 // majority of sites is heard. It is answered by at once; it becomes an entry at once if this
 // node is the first by name of those that may write it, else if it is still missing when
-// this node's turn comes. held is what the chain was answered with until now.
+// this node's turn comes. held is what the chain was answered with until now. A move of another node
+// is not contradicted before the votes that it was made for had the time to arrive.
 func (t *turn) advance(svc int, b bound, held chain) (chain, []view) {
 	in := &t.ix.services[svc]
 	base := chain{move: t.moves[chainKey(in.ID, b.stamp, b.overrideStamp())]}
 	views := t.look(svc, b, base)
-	next := t.next(in, svc, b, base, views)
+	if base.move == held.move {
+		base.taken = held.taken
+	} else if e := t.entries[EntryKey{KindMove, chainKey(in.ID, b.stamp, b.overrideStamp())}]; base.move != nil && e.Stamp.Node != t.ix.cfg.Self {
+		base.taken = t.now
+	}
+	var next *Move
+	if wait := base.taken.Add(turnAfter); !held.at.IsZero() || t.ordersMoved || base.taken.IsZero() || !wait.After(t.now) {
+		next = t.next(in, svc, b, base, views)
+	} else {
+		base.due = wait
+	}
 	if next == nil {
 		t.tellFollowed(in, b, held, base)
 		return base, views

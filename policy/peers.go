@@ -20,6 +20,7 @@ type peer struct {
 	vote    Vote
 	states  States    // of the vote, by target of this node's configuration; never changed in place but for the own
 	changed time.Time // when states changed last
+	doubted time.Time // since when it suspects itself; zero: it does not
 	reasons []Reason
 	met     bool // all entries were exchanged with it since the start
 }
@@ -99,6 +100,12 @@ func (t *turn) hearVote(n int, v Vote) {
 		t.change("node "+string(v.Node), "silent", "heard", "")
 	}
 	t.expiry = sooner(t.expiry, t.now.Add(t.voteTTL()))
+	switch {
+	case !v.Suspect:
+		p.doubted = time.Time{}
+	case p.doubted.IsZero():
+		p.doubted = t.now
+	}
 	if v.Suspect != last.Suspect || v.Held != last.Held || v.Decides != last.Decides || !v.Unheld.Equal(last.Unheld) ||
 		v.Config != last.Config || v.Zones != last.Zones {
 		t.contactsMoved = true
@@ -215,6 +222,9 @@ func (t *turn) expireVotes() {
 		t.contactsMoved = true
 		t.change("node "+string(t.ix.nodes[n].ID), "heard", "silent", fmt.Sprintf("no vote for %v", t.voteTTL()))
 		t.recountVoted(p.states, nil)
+		if site := t.ix.nodes[n].site; site >= 0 {
+			t.touch(t.ix.bySite[site]...) // what left with it left with its whole site
+		}
 	}
 	if t.contactsMoved {
 		t.forgetLists()

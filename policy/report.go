@@ -64,7 +64,7 @@ func (s *State) siteStatus(i int) SiteStatus {
 	}
 	for _, stand := range s.standings() {
 		if stand.site == i {
-			st.Votes, st.Heard, st.Silent, st.Abstains = true, stand.silent.IsZero(), stand.silent, stand.blind
+			st.Votes, st.Heard, st.Silent, st.Abstains = true, stand.silent.IsZero(), stand.silent, !stand.blind.IsZero()
 		}
 	}
 	for _, k := range s.ix.required[i] {

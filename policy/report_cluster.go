@@ -20,7 +20,7 @@ func (s *State) members(now time.Time) []MemberStatus {
 		}
 		m := MemberStatus{
 			Node: node.ID, Site: node.Site, Probes: node.Probes, Heard: p.live, Since: p.since,
-			Suspect: v.Suspect, Held: v.Held, Unheld: v.Unheld, Decides: v.Decides, Revision: v.Revision,
+			Suspect: v.Suspect, Held: v.Held, Unheld: v.Unheld, Decides: v.Decides && p.live, Revision: v.Revision,
 			SameAnswers: v.Digest == [8]byte(s.rev.Digest[:8]),
 			SameConfig:  same(v.Config, s.ix.cfg.Digest), SameZones: same(v.Zones, s.zones),
 		}

@@ -73,6 +73,7 @@ type chain struct {
 	// at is when this node made the move, if it is no entry yet: it is answered by all the same. It
 	// becomes one when it is due.
 	at, due time.Time
+	taken   time.Time // when the move of another node was taken over, if it was not found at the start
 }
 
 // turn is one step under way.

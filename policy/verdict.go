@@ -212,7 +212,7 @@ func (s *State) why(i int) string {
 		parts = append(parts, "up for "+strings.Join(up, ", "))
 	}
 	if len(parts) == 0 {
-		return "nobody knows"
+		return "no site says anything"
 	}
 	return strings.Join(parts, "; ")
 }
