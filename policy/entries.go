@@ -23,14 +23,6 @@ func (t *turn) merge(e Entry) bool {
 		return false
 	}
 	t.entries[key] = e
-	switch e.Kind {
-	case KindOverride:
-		if ok {
-			t.drop(EntryKey{KindFall, old.Stamp.String()}) // of what is replaced
-		}
-	case KindActiveMetro:
-		t.drop(EntryKey{KindMove, chainKey(ServiceID(e.Key), old.Stamp, Stamp{})}) // of the epoch that is over
-	}
 	if ok {
 		t.meet(e, old)
 	}
@@ -39,6 +31,7 @@ func (t *turn) merge(e Entry) bool {
 
 // order takes in orders that are on disk already, or entries of other nodes.
 func (t *turn) order(list []Entry, given bool) {
+	ends := false
 	for _, e := range list {
 		t.see(e.Stamp, t.now)
 		if !t.merge(e) {
@@ -56,7 +49,11 @@ func (t *turn) order(list []Entry, given bool) {
 		default:
 			t.ordersMoved = true
 			t.touchOrdered(e)
+			ends = ends || e.Kind == KindActiveMetro || e.Kind == KindOverride || e.Kind == KindFall
 		}
+	}
+	if ends {
+		t.sweep(false)
 	}
 }
 
@@ -122,9 +119,9 @@ func (t *turn) keep(e Entry) Entry {
 	return e
 }
 
-// sweep forgets what was kept on disk and is over: moves of an earlier epoch, and what belongs to
-// overrides that there are no more.
-func (t *turn) sweep() {
+// sweep forgets what is over: moves of an earlier epoch, and what belongs to overrides that have ended. At
+// a start also the falls of overrides that there are not at all.
+func (t *turn) sweep(start bool) {
 	there := map[string]bool{}
 	for key, e := range t.entries {
 		if key.Kind == KindOverride {
@@ -133,7 +130,7 @@ func (t *turn) sweep() {
 	}
 	var over []EntryKey
 	for key, e := range t.entries {
-		if key.Kind == KindFall && !there[key.Key] || t.Obsolete(e) {
+		if start && key.Kind == KindFall && !there[key.Key] || t.Obsolete(e) {
 			over = append(over, key)
 		}
 	}

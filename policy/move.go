@@ -42,13 +42,9 @@ func (t *turn) advance(svc int, b bound, held chain) (chain, []view) {
 	in := &t.ix.services[svc]
 	base := chain{move: t.moves[chainKey(in.ID, b.stamp, b.overrideStamp())]}
 	views := t.look(svc, b, base)
-	if base.move == held.move {
-		base.taken = held.taken
-	} else if e := t.entries[EntryKey{KindMove, chainKey(in.ID, b.stamp, b.overrideStamp())}]; base.move != nil && e.Stamp.Node != t.ix.cfg.Self {
-		base.taken = t.now
-	}
+	base.taken = t.takenAt(held, base)
 	var next *Move
-	if wait := base.taken.Add(turnAfter); !held.at.IsZero() || t.ordersMoved || base.taken.IsZero() || !wait.After(t.now) {
+	if wait := base.taken.Add(turnAfter); base.taken.IsZero() || !wait.After(t.now) || t.ordersMoved || !held.at.IsZero() && held.after == base.move {
 		next = t.next(in, svc, b, base, views)
 	} else {
 		base.due = wait
@@ -63,12 +59,27 @@ func (t *turn) advance(svc int, b bound, held chain) (chain, []view) {
 	} else {
 		t.change(moveSubject(in, b), in.setName(held), in.setName(chain{move: next}), next.Cause)
 	}
-	c := chain{move: next, at: at, due: at.Add(time.Duration(t.rank()) * turnAfter)}
+	c := chain{move: next, at: at, due: at.Add(time.Duration(t.rank()) * turnAfter), after: base.move, taken: base.taken}
 	if !c.due.After(t.now) {
 		t.writeMove(*next)
 		c = chain{move: next}
 	}
 	return c, t.look(svc, b, c)
+}
+
+// takenAt is when the newest entry of a chain was taken over from another node, if it was.
+func (t *turn) takenAt(held, base chain) time.Time {
+	last := held.move
+	if !held.at.IsZero() {
+		last = held.after
+	}
+	if base.move == last || base.move == nil {
+		return held.taken
+	}
+	if e := t.entries[EntryKey{KindMove, moveKey(base.move)}]; e.Stamp.Node == t.ix.cfg.Self {
+		return time.Time{}
+	}
+	return t.now
 }
 
 // next is the move that should follow the newest of a chain; nil: none, or not by this node.

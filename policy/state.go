@@ -73,7 +73,8 @@ type chain struct {
 	// at is when this node made the move, if it is no entry yet: it is answered by all the same. It
 	// becomes one when it is due.
 	at, due time.Time
-	taken   time.Time // when the move of another node was taken over, if it was not found at the start
+	after   *Move     // the entry that it follows; nil: the first
+	taken   time.Time // when the newest entry was taken over from another node; zero: it was not
 }
 
 // turn is one step under way.
@@ -112,7 +113,7 @@ func Start(cfg *Config, stored Stored, now time.Time) (*State, Effects) {
 		s.see(e.Stamp, now)
 		t.merge(e)
 	}
-	t.sweep()
+	t.sweep(true)
 	s.startHold(stored.Stamped, now)
 	s.startHealth(stored, now)
 	s.startAlarms()
