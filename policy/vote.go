@@ -213,7 +213,7 @@ func (t *turn) sendVote() {
 	t.sent = v
 	v.Revision, v.States = t.rev.Number, slices.Clone(own)
 	t.fx.Vote = &v
-	if t.voteMoved {
+	if t.voteMoved || v.List != last.List {
 		t.fx.Reasons = t.ownReasons()
 	}
 }
