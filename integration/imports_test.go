@@ -24,6 +24,10 @@ var mayImport = map[string][]string{
 	"cmd/pharos":          {"policy", "zones", "internal/config", "internal/api", "internal/node", "internal/demo", "internal/delegation"},
 	"integration":         {},
 	"integration/bench":   {},
+
+	"integration/lab/wan":  {},
+	"integration/lab/host": {},
+	"integration/lab/lab":  {"integration/lab/host", "integration/lab/wan"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
