@@ -63,3 +63,12 @@ func TestSoloNodesFollowTheirProbes(t *testing.T) {
 	l.Site("city-a").SilenceBalancers()
 	l.Eventually(10*time.Second, l.Answers(steered, "203.0.113.20"))
 }
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -4,7 +4,8 @@ import "time"
 
 const pollEvery = 20 * time.Millisecond
 
-// Eventually tries until f has no error, and returns how long that took.
+// Eventually tries until f has no error, once at least, and returns how long
+// that took.
 func (l *Lab) Eventually(within time.Duration, f func() error) time.Duration {
 	l.t.Helper()
 	begun := time.Now()
@@ -15,7 +16,7 @@ func (l *Lab) Eventually(within time.Duration, f func() error) time.Duration {
 			return took
 		}
 		if took > within {
-			l.t.Fatalf("not within %s: %v", within, err)
+			l.t.Fatalf("after %s: %v", took.Round(time.Millisecond), err)
 		}
 		<-time.After(pollEvery)
 	}

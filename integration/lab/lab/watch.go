@@ -24,6 +24,9 @@ type Change struct {
 	Answer string
 }
 
+// String is the answer and the time of day.
+func (c Change) String() string { return c.Answer + " at " + c.At.Format("15:04:05.000") }
+
 // Watch asks a node without pause and records every change of its answer. A
 // change is late by at most the time between two questions.
 type Watch struct {
@@ -130,6 +133,23 @@ func (w *Watch) Changes() []Change {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.changes)
+}
+
+// Moves are the changes from one answer to another, whatever silence there was
+// between the two.
+func (w *Watch) Moves() []Change {
+	var moves []Change
+	last := ""
+	for _, c := range w.Changes() {
+		if c.Answer == Silence || c.Answer == last {
+			continue
+		}
+		if last != "" {
+			moves = append(moves, c)
+		}
+		last = c.Answer
+	}
+	return moves
 }
 
 // Counts are how many questions were asked, and how many answered.
