@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"integration":         {},
 	"integration/bench":   {},
 
+	"integration/lab":      {"integration/lab/lab"},
 	"integration/lab/wan":  {},
 	"integration/lab/host": {},
 	"integration/lab/lab":  {"integration/lab/host", "integration/lab/wan"},

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,16 +106,8 @@ func (l *Lab) makeKeys() error {
 		return nil
 	}
 	for _, n := range l.nodes {
-		ctx, cancel := context.WithTimeout(context.Background(), commandWithin)
-		out, err := exec.CommandContext(ctx, n.program(), "cluster", "key", "new", "--data-dir", n.DataDir()).CombinedOutput()
-		cancel()
-		for _, word := range strings.Fields(string(out)) {
-			if strings.HasPrefix(word, "ed25519:") {
-				n.public = word
-			}
-		}
-		if err != nil || n.public == "" {
-			return fmt.Errorf("pharos cluster key new, for %s: %w: %s", n.Name(), err, out)
+		if err := n.makeKey(); err != nil {
+			return fmt.Errorf("key of %s: %w (is this a pharos with a cluster? Solo nodes need none)", n.Name(), err)
 		}
 	}
 	key := make([]byte, gossipKeySize)
@@ -122,6 +115,36 @@ func (l *Lab) makeKeys() error {
 		return err
 	}
 	return os.WriteFile(l.gossipKeys(), []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600)
+}
+
+// makeKey makes the node's key in a folder of its own, so that it outlives the
+// data folder.
+func (n *Node) makeKey() error {
+	dir := filepath.Join(n.Dir(), "identity")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), commandWithin)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, n.program(), "cluster", "key", "new", "--data-dir", dir)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", cmd, err, out)
+	}
+	for _, word := range strings.Fields(string(out)) {
+		if strings.HasPrefix(word, "ed25519:") {
+			n.public = word
+		}
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	if n.public == "" || len(files) != 1 {
+		return fmt.Errorf("%s: expected one file in %s, found %d, and the public half in: %s", cmd, dir, len(files), out)
+	}
+	n.keyFile = filepath.Join(dir, files[0].Name())
+	return nil
 }
 
 func (l *Lab) gossipKeys() string { return l.path("gossip.keys") }
@@ -155,15 +178,14 @@ func (n *Node) settings() settings {
 		Name: n.Name(), Node: map[string]string{}, Check: top.Check.yaml(), TTL: top.TTL, Return: top.Return, Extra: top.Extra != "",
 	}
 	for _, more := range []map[string]string{top.Node, n.spec.Node} {
-		for key, value := range more {
-			s.Node[key] = value
-		}
+		maps.Copy(s.Node, more)
+	}
+	if n.keyFile != "" {
+		s.Node = with(s.Node, "key_file", n.keyFile)
 	}
 	if !top.Solo {
 		s.Cluster = map[string]string{"name": "lab", "port": "7946", "keys_file": n.lab.gossipKeys()}
-		for key, value := range top.Cluster {
-			s.Cluster[key] = value
-		}
+		maps.Copy(s.Cluster, top.Cluster)
 	}
 	for _, site := range n.lab.sites {
 		spec := site.spec

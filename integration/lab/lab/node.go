@@ -32,6 +32,7 @@ type Node struct {
 	access  netip.Addr // what its site's clients know
 	wire    *Link
 	public  string // its key's public half; empty in a Solo lab
+	keyFile string // the private one
 
 	mu      sync.Mutex    // guards what follows
 	process *host.Process // of the last start

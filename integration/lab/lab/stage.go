@@ -42,7 +42,7 @@ var errUsage = errors.New("usage")
 
 // Do does what a line says. What the line shows goes to out, what its command
 // complains of to errOut.
-func (s *Stage) Do(words []string, out, errOut io.Writer) (err error) {
+func (s *Stage) Do(words []string, out, errOut io.Writer) error {
 	if len(words) == 0 {
 		return nil
 	}
@@ -51,23 +51,29 @@ func (s *Stage) Do(words []string, out, errOut io.Writer) (err error) {
 		return fmt.Errorf("%w: no word %q: there are %s", errUsage, words[0], strings.Join(Words(), ", "))
 	}
 	w := vocabulary[i]
-	defer func() {
-		if e := recover(); e != nil {
-			f, is := e.(stageFailure)
-			if !is {
-				panic(e)
-			}
-			err = f.error
-		}
-		if errors.Is(err, errUsage) {
-			err = fmt.Errorf("%w (%s %s)", err, w.name, w.usage)
-		}
-	}()
 	if s.lab == nil && w.name != "lab" {
 		return errors.New("there is no lab: the word lab comes first")
 	}
 	l := &line{stage: s, lab: s.lab, rest: words[1:], out: out, errOut: errOut}
-	return w.do(l)
+	err := catch(func() error { return w.do(l) })
+	if errors.Is(err, errUsage) {
+		err = fmt.Errorf("%w (%s %s)", err, w.name, w.usage)
+	}
+	return err
+}
+
+// catch makes what failed in the lab an error.
+func catch(f func() error) (err error) {
+	defer func() {
+		if e := recover(); e != nil {
+			failure, is := e.(stageFailure)
+			if !is {
+				panic(e)
+			}
+			err = failure.error
+		}
+	}()
+	return f()
 }
 
 // stageTB is the TB of a stage's lab: what fails there fails the word.
@@ -77,7 +83,7 @@ type stageTB struct {
 	cleanups []func()
 }
 
-// stageFailure is what Fatalf panics with, up to Do.
+// stageFailure is what Fatalf panics with, up to catch.
 type stageFailure struct{ error }
 
 func (t *stageTB) Helper()                         {}

@@ -15,6 +15,9 @@ import (
 // counts as a change.
 const silent = 500 * time.Millisecond
 
+// movedEvery is how exactly Moved knows.
+const movedEvery = 2 * time.Millisecond
+
 // Silence stands in Change.Answer for a node that did not answer.
 const Silence = "silence"
 
@@ -159,12 +162,42 @@ func (w *Watch) Counts() (asked, heard int) {
 	return w.asked, w.heard
 }
 
-// Since is the first change after a moment, and how long after.
-func (w *Watch) Since(moment time.Time) (Change, time.Duration, error) {
-	for _, c := range w.Changes() {
-		if c.At.After(moment) {
-			return c, c.At.Sub(moment), nil
+// Moved watches a name on all nodes that run, at intervals of 2 ms, makes
+// something happen, and returns how long after its begin each node that still
+// runs first answered otherwise. All must within the time.
+func (l *Lab) Moved(name string, within time.Duration, happen func()) map[string]time.Duration {
+	l.t.Helper()
+	var watches []*Watch
+	for _, n := range l.nodes {
+		if n.Running() {
+			watches = append(watches, n.Watch(name, movedEvery))
 		}
 	}
-	return Change{}, 0, fmt.Errorf("node %s: no change of %s", w.node.Name(), w.name)
+	for _, w := range watches {
+		defer w.Stop()
+		l.Eventually(within, func() error {
+			if len(w.Changes()) == 0 {
+				return fmt.Errorf("node %s does not answer", w.node.Name())
+			}
+			return nil
+		})
+	}
+	begun := time.Now()
+	happen()
+	after := map[string]time.Duration{}
+	for _, w := range watches {
+		if !w.node.Running() {
+			continue
+		}
+		l.Eventually(time.Until(begun.Add(within)), func() error {
+			for _, c := range w.Moves() {
+				if c.At.After(begun) {
+					after[w.node.Name()] = c.At.Sub(begun)
+					return nil
+				}
+			}
+			return fmt.Errorf("node %s: no other answer to %s within %s", w.node.Name(), name, within)
+		})
+	}
+	return after
 }

@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -169,12 +170,9 @@ func (s *Stage) setTopology(t *Topology, key, value string) (err error) {
 
 // with is a copy of a map that has one more key.
 func with(m map[string]string, key, value string) map[string]string {
-	all := map[string]string{key: value}
-	for k, v := range m {
-		if k != key {
-			all[k] = v
-		}
-	}
+	all := map[string]string{}
+	maps.Copy(all, m)
+	all[key] = value
 	return all
 }
 
