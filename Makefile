@@ -8,7 +8,7 @@ KILLS    ?= 200
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 PEERS    := integration/peers
 
-.PHONY: run build test setup lint unit integration fuzz bench-dns bench-zones bench-probe soak-crash clean
+.PHONY: run build test setup lint unit integration fuzz lab lab-accuracy bench-dns bench-zones bench-probe soak-crash clean
 
 run: build
 	./bin/pharos demo
@@ -45,6 +45,14 @@ fuzz:
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "fuzz $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
 	  done; done
+
+# Three sites on this machine, as root, that take orders.
+lab: build
+	$(GO) run ./integration/lab
+
+# How exactly the emulator of the lab's lines holds 2 ms.
+lab-accuracy: build
+	$(GO) run ./integration/lab -accuracy
 
 bench-setup: build
 	$(PEERS)/install $(PEERS)/packages.txt $(PEERS)/packages-bench.txt
