@@ -30,7 +30,10 @@ func (h *Host) Start(cmd *exec.Cmd) (*Process, error) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	cmd.SysProcAttr.Setpgid = true // a Ctrl-C is for the lab, which stops what it started in its turn
+	// A session of its own: a Ctrl-C is for the lab, which stops what it started
+	// in its turn, and the kernel gives it a processor's share of its own, as a
+	// service has one (sched(7), autogroup), whatever the test's neighbours do.
+	cmd.SysProcAttr.Setsid = true
 	p := &Process{name: h.name + ": " + cmd.String(), cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error, 1)
 	spendThread(func() {

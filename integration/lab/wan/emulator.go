@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
@@ -17,6 +19,11 @@ import (
 // kernel needs to wake a thread, and more.
 const spin = 300 * time.Microsecond
 
+const (
+	priority = 10  // real-time, of precise mode
+	niceness = -15 // of coarse mode
+)
+
 // longest is longer than any frame may be on its way: one that would be was
 // stamped before the clock was set back.
 const longest = 5 * MaxDelay
@@ -25,7 +32,7 @@ const longest = 5 * MaxDelay
 type Mode string
 
 const (
-	Coarse  Mode = "coarse"  // a plain thread: for labs side by side
+	Coarse  Mode = "coarse"  // sleeps like any other process: for labs side by side
 	Precise Mode = "precise" // real-time priority and a short spin: for one lab alone on the machine
 )
 
@@ -133,11 +140,8 @@ func (e *emulator) run(ctx context.Context) error {
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl", err)
 	}
-	if e.mode == Precise {
-		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 10}
-		if err := unix.SchedSetAttr(0, &attr, 0); err != nil {
-			return fmt.Errorf("precise mode: %w", os.NewSyscallError("sched_setattr", err))
-		}
+	if err := raise(e.mode); err != nil {
+		return fmt.Errorf("%s mode: %w", e.mode, err)
 	}
 	for ctx.Err() == nil {
 		timeout := e.sendDue()
@@ -153,6 +157,44 @@ func (e *emulator) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// raise gives all threads of the process priority, and so those that they start:
+// over all others in precise mode, a larger share in coarse mode. All: the one
+// that moves frames may wait for a lock of the runtime, whose holder must not
+// wait for a processor meanwhile.
+func raise(m Mode) error {
+	for range 2 { // a thread may have been started by one that was not raised yet
+		threads, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return err
+		}
+		for _, t := range threads {
+			id, err := strconv.Atoi(t.Name())
+			if err != nil {
+				return err
+			}
+			if err := raiseThread(m, id); err != nil && !errors.Is(err, unix.ESRCH) {
+				return err
+			}
+		}
+	}
+	if m == Coarse {
+		// Between sessions, which the kernel may give shares of their own, only this counts (sched(7)).
+		err := os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(niceness)), 0)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func raiseThread(m Mode, id int) error {
+	if m == Coarse {
+		return os.NewSyscallError("setpriority", unix.Setpriority(unix.PRIO_PROCESS, id, niceness))
+	}
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: priority}
+	return os.NewSyscallError("sched_setattr", unix.SchedSetAttr(id, &attr, 0))
 }
 
 // sendDue sends all frames whose time has come, and returns how long to wait
