@@ -25,7 +25,11 @@ func TestLinesThatSayNothing(t *testing.T) {
 	topology.Sites = topology.Sites[:2]
 	topology.Links = topology.Links[:1]
 	s := NewStage(topology, nil, t.Logf)
-	defer s.Close(false)
+	defer func() {
+		if err := s.Close(false); err != nil {
+			t.Error(err)
+		}
+	}()
 	do := func(text string) error {
 		var out bytes.Buffer
 		return s.Do(strings.Fields(text), &out, &out)
