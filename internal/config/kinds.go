@@ -253,30 +253,29 @@ func rcode(r *reading, dst *string, n *node) {
 
 func (r *reading) exec(n *node) *probe.Exec {
 	e := new(probe.Exec)
-	r.object(n, "check.exec",
-		required("argv", func(v *node) {
-			r.each(v, "a program and its arguments", false, func(v *node) {
-				var s string
-				if v.kind == scalar && v.text == "" {
-					e.Argv = append(e.Argv, "")
-					return
-				}
-				r.text(&s)(v)
-				e.Argv = append(e.Argv, s)
-			})
-		}),
-	)
-	if len(e.Argv) == 0 {
-		return e
-	}
-	if p := e.Argv[0]; !filepath.IsAbs(p) {
-		v := n.get("argv")
-		if len(v.items) > 0 {
-			v = v.items[0]
-		}
-		r.errorf(v, "found %s, expected the absolute path of a program", v.describe())
-	}
+	r.object(n, "check.exec", required("argv", func(v *node) { e.Argv = r.argv(v) }))
 	return e
+}
+
+// argv reads a program by its absolute path, and its arguments.
+func (r *reading) argv(n *node) []string {
+	var argv []string
+	r.each(n, "a program and its arguments", false, func(v *node) {
+		var s string
+		if v.kind == scalar && v.text == "" {
+			argv = append(argv, "")
+			return
+		}
+		r.text(&s)(v)
+		argv = append(argv, s)
+	})
+	if len(argv) > 0 && !filepath.IsAbs(argv[0]) {
+		if len(n.items) > 0 {
+			n = n.items[0]
+		}
+		r.errorf(n, "found %s, expected the absolute path of a program", n.describe())
+	}
+	return argv
 }
 
 // domain reads a domain name into its canonical form: lower case, final dot.

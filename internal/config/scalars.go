@@ -282,3 +282,34 @@ func (d *decoder) addrPort(dst *netip.AddrPort, port uint16) reader {
 		}
 	}
 }
+
+// percent reads a share such as 0.1%.
+func (d *decoder) percent(dst *float64) reader {
+	return func(n *node) {
+		text, ok := strings.CutSuffix(n.text, "%")
+		v, err := strconv.ParseFloat(text, 64)
+		if n.kind != scalar || !ok || err != nil || v < 0 || v > 100 {
+			d.expected(n, "a share from 0% to 100%, such as 0.1%")
+			return
+		}
+		*dst = v / 100
+	}
+}
+
+// bandwidth reads bits a second, such as 400Mbit/s.
+func (d *decoder) bandwidth(dst *uint64) reader {
+	return func(n *node) {
+		const what = "a bandwidth such as 100kbit/s, 400Mbit/s or 1Gbit/s"
+		for unit, size := range map[string]float64{"kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9} {
+			if text, ok := strings.CutSuffix(n.text, unit); ok && n.kind == scalar {
+				v, err := strconv.ParseFloat(text, 64)
+				if err != nil || v*size < 1000 || v*size > 1e13 {
+					break
+				}
+				*dst = uint64(v * size)
+				return
+			}
+		}
+		d.expected(n, what)
+	}
+}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/ed25519"
 	"io/fs"
 	"net/netip"
 
@@ -39,6 +40,11 @@ type Settings struct {
 	Node    Node
 	Nodes   []Node // all, in the order of the file; Node is among them
 	DataDir string
+	KeyFile string // the node's own key; made at the first start
+	Cluster Cluster
+	Links   []Link
+	Alarms  Alarms
+	Audit   Audit
 
 	Observe bool             // mode: observe: decide and log, never answer
 	Compare []netip.AddrPort // observe: the live servers whose answers are compared
@@ -56,16 +62,20 @@ type Settings struct {
 
 // Node is one running pharos serve.
 type Node struct {
-	Name    policy.NodeID
-	Site    policy.SiteID
-	Address netip.Addr // zero where it is not configured
-	Roles   Roles
+	Name      policy.NodeID
+	Site      policy.SiteID
+	Address   netip.Addr        // zero where it is not configured
+	Port      uint16            // of gossip
+	PublicKey ed25519.PublicKey // nil where it is not configured
+	Roles     Roles
 }
 
 // Roles are the parts that a node runs.
 type Roles struct {
-	DNS   bool
-	Probe bool
+	DNS       bool
+	Probe     bool
+	BGP       bool
+	Replicate bool
 }
 
 // API is how people and programs reach the node.

@@ -96,18 +96,13 @@ func (r *reading) knowsSite(n *node, name string) bool {
 
 // nodesSection reads the nodes of all sites.
 func (r *reading) nodesSection(n *node) {
-	addresses := make(map[netip.Addr]place)
 	r.named(n, "node", func(name string, v *node) {
 		m := Node{Name: policy.NodeID(name), Roles: Roles{DNS: true, Probe: true}}
 		r.object(v, "nodes.NAME",
 			required("site", r.siteRef(&m.Site)),
-			optional("address", func(v *node) {
-				r.address(&m.Address)(v)
-				if at, twice := addresses[m.Address]; twice && m.Address.IsValid() {
-					r.errorf(v, "found %s, which is the address of the node at %s", m.Address, at)
-				}
-				addresses[m.Address] = v.at
-			}),
+			optional("address", r.address(&m.Address)),
+			optional("port", integer(r.decoder, &m.Port, 1, 65535)),
+			optional("public_key", r.publicKey(&m.PublicKey)),
 			optional("roles", r.roles(&m.Roles)),
 		)
 		r.s.Nodes = append(r.s.Nodes, m)

@@ -43,6 +43,9 @@ func (r *reading) top(root *node) {
 	r.names = make(map[string]nameOf)
 	r.services = make(map[string]*node)
 	r.zoneSet = make(map[string]bool)
+	r.s.Cluster = Cluster{Port: defaultClusterPort, VoteTTL: defaultVoteTTL, Observers: defaultObservers}
+	r.s.Alarms = Alarms{HeartbeatEvery: defaultHeartbeat}
+	r.s.Audit = Audit{Keep: defaultAuditKeep, Most: defaultAuditMost}
 	r.s.Policy = &policy.Config{
 		Cluster:     "pharos",
 		Targets:     make(map[policy.TargetID]policy.Target),
@@ -56,12 +59,16 @@ func (r *reading) top(root *node) {
 		optional("cluster", r.cluster),
 		optional("sites", r.sitesSection),
 		optional("nodes", r.nodesSection),
+		optional("links", r.linksSection),
+		optional("alarms", r.alarms),
+		optional("audit", r.audit),
 		optional("api", r.api),
 		optional("dns", r.dns),
 		optional("services", r.servicesSection),
 		optional("safety", r.safety),
 		optional("include", func(*node) {}), // load has read it
 	)
+	r.clusterTogether(root)
 	r.self(root)
 	r.apiDefaults(root)
 	r.dnsDefaults(root)
@@ -119,6 +126,7 @@ func (r *reading) node(n *node) {
 	r.object(n, "node",
 		optional("name", r.name((*string)(&r.s.Node.Name), "node")),
 		optional("data_dir", r.text(&r.s.DataDir)),
+		optional("key_file", r.file(&r.s.KeyFile)),
 		optional("roles", func(v *node) { r.roles(&roles)(v); r.nodeRoles = &roles }),
 	)
 }
@@ -127,9 +135,10 @@ func (r *reading) node(n *node) {
 func (r *reading) roles(dst *Roles) reader {
 	return func(n *node) {
 		*dst = Roles{}
-		r.each(n, "roles: dns, probe", false, func(v *node) {
+		r.each(n, "roles: dns, probe, bgp, replicate", false, func(v *node) {
 			var role *bool
-			oneOf(r.decoder, &role, word[*bool]{"dns", &dst.DNS}, word[*bool]{"probe", &dst.Probe})(v)
+			oneOf(r.decoder, &role, word[*bool]{"dns", &dst.DNS}, word[*bool]{"probe", &dst.Probe},
+				word[*bool]{"bgp", &dst.BGP}, word[*bool]{"replicate", &dst.Replicate})(v)
 			if role == nil {
 				return
 			}
@@ -177,17 +186,6 @@ func (r *reading) observe(n *node) {
 	}
 }
 
-func (r *reading) cluster(n *node) {
-	c := r.s.Policy
-	r.object(n, "cluster",
-		optional("name", r.name(&c.Cluster, "cluster")),
-		optional("rejoin_after", r.duration(&c.RejoinAfter, time.Minute, 30*24*time.Hour)),
-		optional("cold_start", oneOf(r.decoder, &c.ColdStart,
-			word[policy.ColdStart]{"wait", policy.ColdStartWait},
-			word[policy.ColdStart]{"serve", policy.ColdStartServe})),
-	)
-}
-
 // self finds out which node this is, and where it keeps its state.
 func (r *reading) self(root *node) {
 	at := root
@@ -221,6 +219,7 @@ func (r *reading) dataDir() {
 		inFile = filepath.Join(r.dir, inFile)
 	}
 	r.s.DataDir = cmp.Or(r.opt.DataDir, r.opt.Getenv("PHAROS_DATA_DIR"), inFile, DefaultDataDir)
+	r.s.KeyFile = cmp.Or(r.s.KeyFile, filepath.Join(r.s.DataDir, "node.key"))
 }
 
 // alone makes up a site for a node that has none: a plain authoritative server.

@@ -9,6 +9,9 @@ import (
 // warnAbout finds what is allowed and probably not meant.
 func (r *reading) warnAbout(root *node) {
 	r.warnElectorate(root)
+	r.warnCluster(root)
+	r.warnLinks(root)
+	r.warnRoles(root)
 	for _, s := range r.s.Policy.Services {
 		r.warnService(r.services[string(s.ID)], s)
 	}
