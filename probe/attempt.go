@@ -162,7 +162,7 @@ func (c *check) step() {
 func (c *check) attempt(n int) {
 	defer c.release()
 	start := time.Now()
-	r := c.t.checker.attempt(c.ctx, n)
+	r := c.ask(n)
 	latency := time.Since(start)
 
 	c.mu.Lock()
@@ -186,6 +186,16 @@ func (c *check) attempt(n int) {
 	case exhausted:
 		c.giveUp()
 	}
+}
+
+// ask has the checker ask once, unless a drill cuts the target off: then nothing is
+// sent, and nothing comes.
+func (c *check) ask(n int) result {
+	if !c.p.isCut(c.t.ID) {
+		return c.t.checker.attempt(c.ctx, n)
+	}
+	<-c.ctx.Done()
+	return noAnswer("cut off by a drill")
 }
 
 // giveUp ends a check that nobody answered.

@@ -55,6 +55,7 @@ type Prober struct {
 	wake    chan struct{} // tells the schedule of earlier work; holds one
 
 	setting sync.Mutex // one Set at a time
+	cut     atomic.Pointer[map[policy.TargetID]bool] // by a drill; nil: none
 
 	mu      sync.Mutex      // guards what follows
 	ctx     context.Context // of Run; nil before it
@@ -167,6 +168,21 @@ func (p *Prober) Set(targets []Target) {
 		t.check.abort()
 	}
 	p.rouse()
+}
+
+// Cut gives the whole list of targets that a drill cuts off: nothing is sent to
+// them, and each check of one times out, until another list comes.
+func (p *Prober) Cut(targets []policy.TargetID) {
+	cut := make(map[policy.TargetID]bool, len(targets))
+	for _, id := range targets {
+		cut[id] = true
+	}
+	p.cut.Store(&cut)
+}
+
+func (p *Prober) isCut(id policy.TargetID) bool {
+	cut := p.cut.Load()
+	return cut != nil && (*cut)[id]
 }
 
 // sameSettings says whether b is checked as a is.

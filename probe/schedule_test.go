@@ -93,6 +93,36 @@ func silent(ctx context.Context, _ int) result {
 	return noAnswer("")
 }
 
+// TestCut wants a target that a drill cuts off to be asked nothing and to time out, until
+// the drill is over.
+func TestCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		peer := &script{ask: yes}
+		s := newStage(Config{}, map[policy.TargetID]*script{"a": peer})
+		s.Set([]Target{plainTarget("a")})
+		stop := start(t, s.Prober)
+		outcomes := func() (list []policy.Outcome) {
+			for _, o := range s.observed("a") {
+				list = append(list, o.Outcome)
+			}
+			return list
+		}
+		time.Sleep(time.Millisecond)
+		s.Cut([]policy.TargetID{"a"})
+		asked := len(peer.attempts())
+		time.Sleep(4 * time.Second)
+		if got := outcomes(); len(got) < 3 || slices.Contains(got[1:], policy.Success) || len(peer.attempts()) != asked {
+			t.Errorf("cut: %v after %d attempts, then %d", got, asked, len(peer.attempts()))
+		}
+		s.Cut(nil)
+		time.Sleep(3 * time.Second)
+		if got := outcomes(); got[len(got)-1] != policy.Success {
+			t.Errorf("mended: %v", got)
+		}
+		stop()
+	})
+}
+
 func TestAttempts(t *testing.T) {
 	ms := time.Millisecond
 	for _, tc := range []struct {

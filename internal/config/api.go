@@ -9,7 +9,7 @@ func (r *reading) api(n *node) {
 	a := &r.s.API
 	r.object(n, "api",
 		optional("socket", r.text(&a.Socket)),
-		optional("listen", func(v *node) { a.Listen = r.listen(v, 0) }),
+		optional("listen", r.listen(&a.Listen, 0)),
 		optional("tls", func(v *node) {
 			r.object(v, "api.tls",
 				required("cert_file", r.file(&a.TLS.CertFile)),

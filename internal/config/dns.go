@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 func (r *reading) dns(n *node) {
 	c := &r.s.DNS
 	ok := r.object(n, "dns",
-		optional("listen", func(v *node) { c.Listen = r.listen(v, 53) }),
+		optional("listen", r.listen(&c.Listen, 53)),
 		optional("zones", r.zonesList),
 		optional("edns_size", integer(r.decoder, &c.EDNSSize, 512, 4096)),
 		optional("tcp", r.dnsTCP),
@@ -55,22 +56,71 @@ func (r *reading) dnsTCP(n *node) {
 }
 
 // listen reads addresses and ports, each once.
-func (r *reading) listen(n *node, port uint16) []netip.AddrPort {
-	var all []netip.AddrPort
-	r.each(n, "addresses and ports to listen on", true, func(v *node) {
-		var a netip.AddrPort
-		r.addrPort(&a, port)(v)
-		switch {
-		case !a.IsValid():
-		case a.Port() != 0 && slices.Contains(all, a):
-			r.errorf(v, "found %s twice", a)
-		case a.Addr().IsMulticast():
-			r.expected(v, "an address of this machine")
-		default:
-			all = append(all, a)
+func (r *reading) listen(dst *[]netip.AddrPort, port uint16) reader {
+	return func(n *node) {
+		r.each(n, "addresses and ports to listen on", true, func(v *node) {
+			var a netip.AddrPort
+			own, isOwn := strings.CutPrefix(v.text, ownAddress)
+			if isOwn = isOwn && v.kind == scalar; isOwn {
+				a = r.ownPort(v, own, port)
+			} else {
+				r.addrPort(&a, port)(v)
+			}
+			switch {
+			case !a.IsValid() && (!isOwn || a.Port() == 0):
+			case a.Port() != 0 && slices.Contains(*dst, a) && isOwn:
+				r.errorf(v, "found %s twice", v.describe())
+			case a.Port() != 0 && slices.Contains(*dst, a):
+				r.errorf(v, "found %s twice", a)
+			case a.Addr().IsMulticast():
+				r.expected(v, "an address of this machine")
+			default:
+				*dst = append(*dst, a)
+			}
+			if isOwn && r.ownAt == nil {
+				r.ownAt = v
+			}
+		})
+	}
+}
+
+// ownAddress stands for the address of the node that reads it, so that one file
+// does for nodes which share a machine.
+const ownAddress = "{address}"
+
+// ownPort reads what follows ownAddress: nothing, or a port. The address is
+// filled in when it is known which node reads the file.
+func (r *reading) ownPort(n *node, rest string, port uint16) netip.AddrPort {
+	if rest != "" || port == 0 {
+		p, err := strconv.ParseUint(strings.TrimPrefix(rest, ":"), 10, 16)
+		if err != nil || !strings.HasPrefix(rest, ":") {
+			r.expected(n, "{address} and a port, such as \"{address}:53\"")
+			return netip.AddrPort{}
 		}
-	})
-	return all
+		port = uint16(p)
+	}
+	return netip.AddrPortFrom(netip.Addr{}, port)
+}
+
+// ownListeners fills in the node's own address.
+func (r *reading) ownListeners() {
+	if r.ownAt == nil {
+		return
+	}
+	own := r.s.Node.Address
+	if !own.IsValid() {
+		if r.s.Node.Name != "" {
+			r.errorf(r.ownAt, "found %s, but the node %s has no address in nodes", r.ownAt.describe(), r.s.Node.Name)
+		}
+		return
+	}
+	for _, list := range [][]netip.AddrPort{r.s.DNS.Listen, r.s.API.Listen} {
+		for i := range list {
+			if !list[i].Addr().IsValid() {
+				list[i] = netip.AddrPortFrom(own, list[i].Port())
+			}
+		}
+	}
 }
 
 // textUpTo reads a text of some octets at most.

@@ -325,3 +325,17 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnAddress reads one file as two nodes that share a machine.
+func TestOwnAddress(t *testing.T) {
+	const text = "sites: {a: {metro: m}}\nnodes: {a1: {site: a, address: 127.0.0.1}, a2: {site: a, address: 127.0.0.2}}\ndns: {listen: [\"{address}:5300\", \"[::1]:53\"]}\n"
+	for name, want := range map[string]string{"a1": "127.0.0.1:5300", "a2": "127.0.0.2:5300"} {
+		s, _, err := Load("p.yaml", Options{Node: name, Getenv: noEnv, FS: fstest.MapFS{"p.yaml": {Data: []byte(text)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.DNS.Listen[0].String(); got != want || s.DNS.Listen[1].String() != "[::1]:53" {
+			t.Errorf("%s listens on %v, want %s first", name, s.DNS.Listen, want)
+		}
+	}
+}

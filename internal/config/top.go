@@ -26,6 +26,7 @@ type reading struct {
 	siteOrder   []policy.SiteID
 	sitesBroken bool // a reference to an unknown site says nothing then
 	nodeRoles   *Roles
+	ownAt       *node // the first listener on the node's own address
 	zonesBroken bool
 	zoneNames   []string
 	zoneSet     map[string]bool
@@ -70,6 +71,7 @@ func (r *reading) top(root *node) {
 	)
 	r.clusterTogether(root)
 	r.self(root)
+	r.ownListeners()
 	r.apiDefaults(root)
 	r.dnsDefaults(root)
 	r.servicesTogether()
