@@ -54,7 +54,7 @@ type Prober struct {
 	epoch   time.Time     // schedule times count from here, by the monotonic clock
 	wake    chan struct{} // tells the schedule of earlier work; holds one
 
-	setting sync.Mutex // one Set at a time
+	setting sync.Mutex                               // one Set at a time
 	cut     atomic.Pointer[map[policy.TargetID]bool] // by a drill; nil: none
 
 	mu      sync.Mutex      // guards what follows
