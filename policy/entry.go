@@ -26,9 +26,11 @@ const (
 	KindAck         Kind = "ack"          // key: the alarm's cause. The later stays
 	KindRejoin      Kind = "rejoin"       // the end of a node's held start, by a person or by what it heard; key: the node. The later stays
 	KindBlock       Kind = "block"        // a drill: a node is cut off from a site; key: NODE/SITE. The later stays
+	KindGossipKeys  Kind = "gossip-keys"  // a step of a rotation of gossip keys; key: add, use/FINGERPRINT or remove/FINGERPRINT. The later stays
 	KindMove        Kind = "move"         // key: service and epoch, or service and override; rank: number. The highest stays, of one number the first
 	KindFall        Kind = "fall"         // fall of an expired override; key: its stamp. The first stays
 	KindAlarm       Kind = "alarm"        // key: the cause. The later stays
+	KindSent        Kind = "sent"         // an alarm was sent to its receivers; key: the cause. The later stays
 	KindAudit       Kind = "audit"        // a record of a node's audit chain; key: NODE/CHAIN/NUMBER. The first stays. Of no effect on decisions
 )
 
@@ -165,4 +167,10 @@ type Alarm struct {
 	Text  string    `json:"text"`  // what is wrong
 	Way   string    `json:"way"`   // the next sensible command
 	Since time.Time `json:"since"` // when the cause came
+}
+
+// Sent says which state of an alarm its receivers were sent.
+type Sent struct {
+	Since   time.Time `json:"since"`             // of the alarm
+	Cleared bool      `json:"cleared,omitempty"` // also that it is over
 }

@@ -18,6 +18,8 @@ type (
 	Tick struct{}
 	// Reconfigured carries a new configuration. Health of unchanged targets stays.
 	Reconfigured struct{ Config *Config }
+	// Delivered tells that receivers of alarms were told, see State.Unsent.
+	Delivered []Unsent
 	// Loaded carries the digest of the zones that are served from now on.
 	Loaded struct{ Zones [8]byte }
 
@@ -44,6 +46,7 @@ func (Observed) event()     {}
 func (Ordered) event()      {}
 func (Tick) event()         {}
 func (Reconfigured) event() {}
+func (Delivered) event()    {}
 func (Loaded) event()       {}
 func (Merged) event()       {}
 func (Heard) event()        {}

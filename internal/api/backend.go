@@ -24,6 +24,7 @@ type Backend interface {
 	Reader
 	Orderer
 	Zones
+	Cluster
 }
 
 // Reader answers questions and changes nothing.
@@ -41,9 +42,9 @@ type Reader interface {
 
 // Orderer carries out what a person wants.
 type Orderer interface {
-	// Order judges an order and, unless dryRun, stores and obeys it before it
-	// returns. The author stands in the order.
-	Order(ctx context.Context, o policy.Order, dryRun bool) (OrderResult, error)
+	// Order judges an order and, unless it is a dry run, stores and obeys it and
+	// waits for other nodes before it returns. The author stands in the order.
+	Order(ctx context.Context, o policy.Order, g Giving) (OrderResult, error)
 	// Reload loads the configuration again, whole or not at all.
 	Reload(ctx context.Context, r ReloadRequest, author string) (ReloadResult, error)
 	// Confirm keeps a configuration that was loaded to be confirmed.
@@ -63,6 +64,27 @@ type Zones interface {
 	ZoneReload(ctx context.Context, name string, accept bool, author string) ([]Zone, error)
 	// ZoneRollback serves the version before.
 	ZoneRollback(ctx context.Context, name string, author string) (Zone, error)
+}
+
+// Cluster is the node among the others.
+type Cluster interface {
+	// ClusterStatus is every configured node as this one knows it.
+	ClusterStatus(ctx context.Context) (ClusterStatus, error)
+
+	// Audit lists what was done, the newest first.
+	Audit(ctx context.Context, q AuditQuery) (AuditPage, error)
+	// VerifyAudit checks the hash chains of all nodes whose records are here.
+	VerifyAudit(ctx context.Context) (AuditVerdict, error)
+
+	// GossipKeys tells which node has which gossip key.
+	GossipKeys(ctx context.Context) (GossipKeys, error)
+	// AddGossipKeys has every node read its keys_file again.
+	AddGossipKeys(ctx context.Context, author string) (GossipKeys, error)
+	// UseGossipKey has every node send with a key, RemoveGossipKey has every
+	// node forget one. Both are refused (ErrConflict) until every configured
+	// node that is not declared lost has confirmed.
+	UseGossipKey(ctx context.Context, fingerprint, author string) (GossipKeys, error)
+	RemoveGossipKey(ctx context.Context, fingerprint, author string) (GossipKeys, error)
 }
 
 // Rejected is input that was refused whole, with every fault in its place.

@@ -16,7 +16,7 @@ type recorded struct {
 	err    error // answered to everything, where set
 	ready  Readiness
 	orders []policy.Order
-	dry    []bool
+	given  []Giving
 	calls  []string
 	dumped int // lines that a dump writes before it fails with err
 }
@@ -76,12 +76,12 @@ func (b *recorded) Diff(_ context.Context, path string) (DiffResult, error) {
 	return DiffResult{Config: path}, b.note("diff %s", path)
 }
 
-func (b *recorded) Order(_ context.Context, o policy.Order, dryRun bool) (OrderResult, error) {
+func (b *recorded) Order(_ context.Context, o policy.Order, g Giving) (OrderResult, error) {
 	err := b.note("order %s %s by %s", o.Kind, o.Key, o.Author)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.orders, b.dry = append(b.orders, o), append(b.dry, dryRun)
-	return OrderResult{Author: o.Author, DryRun: dryRun, Revision: 7}, err
+	b.orders, b.given = append(b.orders, o), append(b.given, g)
+	return OrderResult{Author: o.Author, DryRun: g.DryRun, Revision: 7}, err
 }
 
 func (b *recorded) Reload(_ context.Context, r ReloadRequest, author string) (ReloadResult, error) {
@@ -116,4 +116,32 @@ func (b *recorded) ZoneReload(_ context.Context, name string, accept bool, autho
 
 func (b *recorded) ZoneRollback(_ context.Context, name, author string) (Zone, error) {
 	return Zone{Name: name}, b.note("rollback %s by %s", name, author)
+}
+
+func (b *recorded) ClusterStatus(context.Context) (ClusterStatus, error) {
+	return ClusterStatus{Name: "prod"}, b.note("cluster")
+}
+
+func (b *recorded) Audit(_ context.Context, q AuditQuery) (AuditPage, error) {
+	return AuditPage{Records: []AuditRecord{{Number: 1}}}, b.note("audit %+v", q)
+}
+
+func (b *recorded) VerifyAudit(context.Context) (AuditVerdict, error) {
+	return AuditVerdict{Good: true}, b.note("verify")
+}
+
+func (b *recorded) GossipKeys(context.Context) (GossipKeys, error) {
+	return GossipKeys{}, b.note("keys")
+}
+
+func (b *recorded) AddGossipKeys(_ context.Context, author string) (GossipKeys, error) {
+	return GossipKeys{}, b.note("keys add by %s", author)
+}
+
+func (b *recorded) UseGossipKey(_ context.Context, key, author string) (GossipKeys, error) {
+	return GossipKeys{}, b.note("keys use %s by %s", key, author)
+}
+
+func (b *recorded) RemoveGossipKey(_ context.Context, key, author string) (GossipKeys, error) {
+	return GossipKeys{}, b.note("keys remove %s by %s", key, author)
 }

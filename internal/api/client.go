@@ -14,7 +14,9 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/scloudstack/pharos/policy"
 )
@@ -144,6 +146,51 @@ func (c *Client) Diff(ctx context.Context, config string) (DiffResult, error) {
 // Order gives an order.
 func (c *Client) Order(ctx context.Context, r OrderRequest) (OrderResult, error) {
 	return post[OrderResult](ctx, c, "/v1/orders", r)
+}
+
+// Cluster asks for the nodes as this one knows them.
+func (c *Client) Cluster(ctx context.Context) (ClusterStatus, error) {
+	return get[ClusterStatus](ctx, c, "/v1/cluster", nil)
+}
+
+// Audit asks who did what, the newest first.
+func (c *Client) Audit(ctx context.Context, a AuditQuery) (AuditPage, error) {
+	q := url.Values{"limit": {strconv.Itoa(a.Limit)}}
+	if a.Node != "" {
+		q.Set("node", string(a.Node))
+	}
+	if a.Kind != "" {
+		q.Set("kind", a.Kind)
+	}
+	if !a.Since.IsZero() {
+		q.Set("since", a.Since.UTC().Format(time.RFC3339Nano))
+	}
+	return get[AuditPage](ctx, c, "/v1/audit", q)
+}
+
+// VerifyAudit has the hash chains computed anew.
+func (c *Client) VerifyAudit(ctx context.Context) (AuditVerdict, error) {
+	return post[AuditVerdict](ctx, c, "/v1/audit/verify", nil)
+}
+
+// GossipKeys asks which node has which gossip key.
+func (c *Client) GossipKeys(ctx context.Context) (GossipKeys, error) {
+	return get[GossipKeys](ctx, c, "/v1/cluster/keys", nil)
+}
+
+// AddGossipKeys has every node read its keys_file again.
+func (c *Client) AddGossipKeys(ctx context.Context) (GossipKeys, error) {
+	return post[GossipKeys](ctx, c, "/v1/cluster/keys/add", nil)
+}
+
+// UseGossipKey has every node send with a key.
+func (c *Client) UseGossipKey(ctx context.Context, fingerprint string) (GossipKeys, error) {
+	return post[GossipKeys](ctx, c, "/v1/cluster/keys/use", map[string]string{"fingerprint": fingerprint})
+}
+
+// RemoveGossipKey has every node forget a key.
+func (c *Client) RemoveGossipKey(ctx context.Context, fingerprint string) (GossipKeys, error) {
+	return post[GossipKeys](ctx, c, "/v1/cluster/keys/remove", map[string]string{"fingerprint": fingerprint})
 }
 
 // Reload has the configuration loaded again.

@@ -52,7 +52,7 @@ func TestOpenAPI(t *testing.T) {
 			if _, err := ParseRole(op.Role); err != nil {
 				t.Errorf("%s %s: %v", method, path, err)
 			}
-			if method == "post" && op.Role == "read" {
+			if method == "post" && op.Role == "read" && op.OperationID != "audit-verify" { // it only computes
 				t.Errorf("%s %s: changes something for the role read", method, path)
 			}
 			for _, code := range []string{"401", "403", "500", "503"} {
@@ -63,10 +63,10 @@ func TestOpenAPI(t *testing.T) {
 			}
 		}
 	}
-	if operations < 13 {
+	if operations < 20 {
 		t.Errorf("%d operations", operations)
 	}
-	for _, want := range []string{"Error", "Status", "PolicyStatus", "OrderRequest"} {
+	for _, want := range []string{"Error", "Status", "PolicyStatus", "OrderRequest", "ClusterStatus", "AuditPage", "GossipKeys"} {
 		if doc.Components.Schemas[want] == nil {
 			t.Errorf("no schema %s", want)
 		}

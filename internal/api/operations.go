@@ -58,6 +58,7 @@ func newAPI(mux *http.ServeMux, b Backend) huma.API {
 	h.registerReads(api)
 	h.registerOrders(api)
 	h.registerZones(api)
+	h.registerCluster(api)
 	describeErrors(api)
 	return api
 }
@@ -201,19 +202,24 @@ func (h handlers) mayReadConfig(ctx context.Context, path string) error {
 
 func (h handlers) registerOrders(api huma.API) {
 	huma.Register(api, operation(Operate, http.MethodPost, "/v1/orders", "order",
-		"Give an order", "Judges an override, a drain, a return, a gate or an acknowledgement; stores it on the disk, obeys it, and answers with before and after for every name. With dry_run it only judges and shows. A refusal (409) names its rule. break_glass and gates need the role approve.",
+		"Give an order", "Judges an order; stores it on the disk, obeys it, waits for other nodes, and answers with before and after for every name and with who holds it. With dry_run it only judges and shows. A refusal (409) names its rule. break_glass, gates, site-lost, active-metro, rejoin and block need the role approve.",
 		http.StatusNotFound, http.StatusConflict),
 		func(ctx context.Context, in *body[OrderRequest]) (*body[OrderResult], error) {
 			caller, err := callerOf(ctx)
 			if err != nil {
 				return nil, err
 			}
-			if r := in.Body; !r.DryRun && (len(r.BreakGlass) > 0 || r.Kind == policy.KindGate) {
-				if err := caller.may(Approve, "break-glass, gate open and gate close"); err != nil {
+			r := in.Body
+			if need := r.needs(); !r.DryRun && need > Operate {
+				if err := caller.may(need, "break-glass, gate, site lost, site readmit, failover, cluster rejoin and cluster block"); err != nil {
 					return nil, err
 				}
 			}
-			return reply(h.b.Order(ctx, in.Body.Order(caller.Author), in.Body.DryRun))
+			giving, err := r.Giving()
+			if err != nil {
+				return nil, err
+			}
+			return reply(h.b.Order(ctx, r.Order(caller.Author), giving))
 		})
 
 	huma.Register(api, operation(Admin, http.MethodPost, "/v1/reload", "reload",

@@ -13,8 +13,8 @@ const (
 	NoRole  Role = iota
 	Read         // look at everything
 	Operate      // give orders: overrides, drains, returns, acknowledgements; reload zones
-	Approve      // pass safety rules: break glass, open and close gates
-	Admin        // load another configuration
+	Approve      // pass safety rules: break glass, gates; declare sites lost, fail over to another metro
+	Admin        // load another configuration, change gossip keys
 )
 
 var roleNames = [...]string{"none", "read", "operate", "approve", "admin"}

@@ -39,6 +39,17 @@ func TestEveryCallReachesTheNode(t *testing.T) {
 		{func() error { _, err := c.Diff(ctx, "/etc/other.yaml"); return err }, "diff /etc/other.yaml"},
 		{func() error { _, err := c.Reload(ctx, ReloadRequest{Confirm: Duration(5 * time.Minute)}); return err }, "reload 5m by " + me},
 		{func() error { _, err := c.Confirm(ctx); return err }, "confirm by " + me},
+		{func() error { _, err := c.Cluster(ctx); return err }, "cluster"},
+		{func() error {
+			_, err := c.Audit(ctx, AuditQuery{Node: "edge-a1", Kind: "order", Since: time.Unix(1, 5).UTC(), Limit: 7})
+			return err
+		}, "audit {Node:edge-a1 Kind:order Since:1970-01-01 00:00:01.000000005 +0000 UTC Limit:7}"},
+		{func() error { _, err := c.Audit(ctx, AuditQuery{Limit: 1}); return err }, "audit {Node: Kind: Since:0001-01-01 00:00:00 +0000 UTC Limit:1}"},
+		{func() error { _, err := c.VerifyAudit(ctx); return err }, "verify"},
+		{func() error { _, err := c.GossipKeys(ctx); return err }, "keys"},
+		{func() error { _, err := c.AddGossipKeys(ctx); return err }, "keys add by " + me},
+		{func() error { _, err := c.UseGossipKey(ctx, "3f9a2c1b"); return err }, "keys use 3f9a2c1b by " + me},
+		{func() error { _, err := c.RemoveGossipKey(ctx, "3f9a2c1b"); return err }, "keys remove 3f9a2c1b by " + me},
 		{func() error { _, err := c.ZoneDiff(ctx, "shop.example"); return err }, "zonediff shop.example."},
 		{func() error { _, err := c.ZoneReload(ctx, "", false); return err }, `zonereload "" false by ` + me},
 		{func() error { _, err := c.ZoneReload(ctx, "Shop.example", true); return err }, `zonereload "shop.example." true by ` + me},
@@ -77,8 +88,44 @@ func TestOrderArrivesWhole(t *testing.T) {
 	if diff := cmp.Diff(want, b.orders[0], cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}
-	if !b.dry[0] {
-		t.Error("not a dry run")
+	if want := (Giving{DryRun: true, Wait: WaitReachable, WaitFor: DefaultWaitFor}); b.given[0] != want {
+		t.Errorf("given as %+v, want %+v", b.given[0], want)
+	}
+}
+
+func TestOrderSaysWhoIsWaitedFor(t *testing.T) {
+	b := &recorded{}
+	s := serve(t, config.API{}, b)
+	c := NewSocketClient(s.cfg.Socket)
+	defer c.Close()
+	_, err := c.Order(deadline(t), OrderRequest{
+		Kind: policy.KindSiteLost, Key: "city-a", Also: []string{"city-b"}, Reason: "flood",
+		Wait: WaitAll, WaitFor: Duration(10 * time.Second),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Giving{Wait: WaitAll, WaitFor: 10 * time.Second}); b.given[0] != want {
+		t.Errorf("given as %+v, want %+v", b.given[0], want)
+	}
+	want := policy.Order{
+		Kind: policy.KindSiteLost, Key: "city-a", Also: []string{"city-b"}, Reason: "flood", Author: userName(s.access.Load().uid),
+	}
+	if diff := cmp.Diff(want, b.orders[0]); diff != "" {
+		t.Error(diff)
+	}
+	for _, r := range []OrderRequest{
+		{Kind: policy.KindDrain, Key: "site/city-a", WaitFor: Duration(31 * time.Second)},
+		{Kind: policy.KindDrain, Key: "site/city-a", Wait: "everybody"},
+		{Kind: policy.KindMove, Key: "shop"},
+	} {
+		var e *Error
+		if _, err := c.Order(deadline(t), r); !errors.As(err, &e) || e.Status != 422 {
+			t.Errorf("%+v: got %v, want a refusal", r, err)
+		}
+	}
+	if len(b.orders) != 1 {
+		t.Errorf("%d orders reached the node, want 1", len(b.orders))
 	}
 }
 

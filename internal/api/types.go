@@ -30,6 +30,7 @@ type Status struct {
 	Alarms   []policy.AlarmStatus `json:"alarms" doc:"all of them: the decision's, and the node's own (zones, disk, configuration)"`
 	Decision policy.Status        `json:"decision" doc:"sites, services and endpoints, and what people ordered"`
 	Zones    []Zone               `json:"zones"`
+	Cluster  *ClusterStatus       `json:"cluster,omitempty" doc:"the other nodes; only where the configuration has any"`
 	Observe  *ObserveStatus       `json:"observe,omitempty" doc:"only where mode is observe"`
 }
 
@@ -131,57 +132,6 @@ type DiffResult struct {
 	Zones    []ZoneDiff           `json:"zones,omitempty" doc:"zones whose content would change"`
 	Notes    []string             `json:"notes,omitempty" doc:"what else would change: listeners, targets"`
 	Warnings []Problem            `json:"warnings,omitempty"`
-}
-
-// OrderRequest is what a person asks for. There is no author in it: that is
-// whoever the connection belongs to.
-type OrderRequest struct {
-	Kind       policy.Kind   `json:"kind" enum:"override,drain,return,gate,ack"`
-	Key        string        `json:"key" doc:"override: name/NAME, service/SERVICE or all. drain: site/SITE, endpoint/SERVICE/SITE. return: the service. gate: the rule. ack: the alarm's cause" minLength:"1"`
-	Clear      bool          `json:"clear,omitempty" doc:"ends an override, a drain or an acknowledgement"`
-	Override   *OverrideBody `json:"override,omitempty"`
-	ReturnTo   policy.SiteID `json:"return_to,omitempty" doc:"site of the endpoint to return to; empty: the first that is held back"`
-	GateOpen   bool          `json:"gate_open,omitempty"`
-	Reason     string        `json:"reason,omitempty" doc:"why, for whoever reads it at night; an override and a drain need one" maxLength:"500"`
-	For        Duration      `json:"for,omitzero" doc:"ends by itself after this long; 0: never"`
-	BreakGlass []string      `json:"break_glass,omitempty" doc:"safety rules to pass, by name; needs the role approve"`
-	DryRun     bool          `json:"dry_run,omitempty" doc:"judge and show, change nothing"`
-}
-
-// OverrideBody is a site, or addresses (a pin).
-type OverrideBody struct {
-	Site      policy.SiteID `json:"site,omitempty"`
-	Addresses []netip.Addr  `json:"addresses,omitempty"`
-	TTL       Duration      `json:"ttl,omitzero" doc:"0: the service's own"`
-	KeepOther bool          `json:"keep_other,omitempty" doc:"a pin of one family leaves the other to steering instead of NODATA"`
-	Unlisted  bool          `json:"unlisted,omitempty" doc:"the addresses may be no endpoint of the service"`
-}
-
-// Order is the request as policy judges it, by the given author.
-func (r OrderRequest) Order(author string) policy.Order {
-	o := policy.Order{
-		Kind: r.Kind, Key: r.Key, Clear: r.Clear,
-		ReturnTo: r.ReturnTo, GateOpen: r.GateOpen,
-		Author: author, Reason: r.Reason, For: time.Duration(r.For), BreakGlass: r.BreakGlass,
-	}
-	if b := r.Override; b != nil {
-		o.Override = &policy.Override{
-			Site: b.Site, Addresses: b.Addresses, TTL: time.Duration(b.TTL),
-			KeepOther: b.KeepOther, Unlisted: b.Unlisted,
-		}
-	}
-	return o
-}
-
-// OrderResult is what an order changed, or would change.
-type OrderResult struct {
-	Preview  policy.Preview `json:"preview"`
-	DryRun   bool           `json:"dry_run,omitempty"`
-	Author   string         `json:"author"`
-	Revision uint64         `json:"revision,omitempty" doc:"number of the revision that obeys it"`
-	// Partial says why an order that is stored is not served yet, as on a held
-	// node. The command line then exits with 3.
-	Partial string `json:"partial,omitempty" doc:"stored, but not served yet, and why"`
 }
 
 // ReloadRequest asks for the configuration to be loaded again.

@@ -58,7 +58,7 @@ func TestOverrideChangesTheNextAnswerAndIsKept(t *testing.T) {
 	r.start()
 	dry, err := r.node.Order(t.Context(), policy.Order{
 		Kind: policy.KindOverride, Key: "service/shop", Override: &policy.Override{Site: "city-b"}, Author: "root", Reason: "test",
-	}, true)
+	}, api.Giving{DryRun: true})
 	if err != nil || len(dry.Preview.Names) != 1 || !dry.Preview.Names[0].Changed {
 		t.Errorf("the dry run says %+v, %v", dry, err)
 	}

@@ -15,16 +15,21 @@ import (
 // orderWait is how long an order waits for the disk before the person is told.
 const orderWait = 5 * time.Second
 
-// Order judges an order and, unless dryRun, has it on the disk and obeyed
+// Order judges an order and, unless it is a dry run, has it on the disk and obeyed
 // before it returns. Orders and deployments take turns, so that each is judged
 // by what the one before left. What is deployed is loaded before its turn: an
 // order never waits for a large zone, or for a file that can't be read.
-func (n *Node) Order(ctx context.Context, o policy.Order, dryRun bool) (api.OrderResult, error) {
-	result := api.OrderResult{DryRun: dryRun, Author: o.Author}
-	if o.Kind == policy.KindAck && n.ackOwn(o, dryRun) {
+func (n *Node) Order(ctx context.Context, o policy.Order, g api.Giving) (api.OrderResult, error) {
+	result := api.OrderResult{DryRun: g.DryRun, Author: o.Author}
+	if o.Kind == policy.KindAck && n.ackOwn(o, g.DryRun) {
 		return result, nil
 	}
-	if dryRun {
+	if o.Kind == policy.KindBlock {
+		if err := checkBlock(n.situation().running.settings, o); err != nil {
+			return result, err
+		}
+	}
+	if g.DryRun {
 		var err error
 		result.Preview, err = n.judge(ctx, o)
 		return result, err
@@ -49,6 +54,7 @@ func (n *Node) Order(ctx context.Context, o policy.Order, dryRun bool) (api.Orde
 		return result, fmt.Errorf("%w: %w", api.ErrDegraded, err)
 	}
 	result.Revision = rev.Number
+	n.spread(ctx, g, rev, &result)
 	n.logOrder(o, preview, result)
 	return result, nil
 }

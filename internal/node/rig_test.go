@@ -239,7 +239,7 @@ func (r *rig) wantAnswer(want string) {
 
 func (r *rig) order(o policy.Order) (api.OrderResult, error) {
 	o.Author, o.Reason = "root", "test"
-	return r.node.Order(r.t.Context(), o, false)
+	return r.node.Order(r.t.Context(), o, api.Giving{Wait: api.WaitReachable, WaitFor: api.DefaultWaitFor})
 }
 
 func (r *rig) override(site policy.SiteID) {

@@ -83,6 +83,10 @@ func (n *Node) Status(ctx context.Context) (api.Status, error) {
 		Decision: decision,
 		Zones:    s.running.zoneStatus(n.keeper.Unkept(), nil),
 	}
+	if len(s.running.settings.Nodes) > 1 {
+		cluster := clusterStatus(s, decision)
+		status.Cluster = &cluster
+	}
 	if n.observer != nil {
 		status.Observe = n.observer.Status()
 	}
@@ -112,10 +116,16 @@ func (n *Node) nodeStatus(s situation) api.NodeStatus {
 		Config: set.Path, Loaded: s.running.loaded, DataDir: set.DataDir,
 		Readiness: n.Ready(), Listen: n.Addrs(), ConfirmBy: s.confirmBy, LastReload: s.failure,
 	}
-	if r := s.revision; r != nil {
-		status.Revision = api.RevisionStatus{Number: r.Number, Digest: hex.EncodeToString(r.Digest[:]), Made: r.Made}
-	}
+	status.Revision = revisionStatus(s.revision)
 	return status
+}
+
+// revisionStatus names a revision; nil is none.
+func revisionStatus(r *policy.Revision) api.RevisionStatus {
+	if r == nil {
+		return api.RevisionStatus{}
+	}
+	return api.RevisionStatus{Number: r.Number, Digest: hex.EncodeToString(r.Digest[:]), Made: r.Made}
 }
 
 // Addrs are the addresses where DNS is answered; none in mode observe.
