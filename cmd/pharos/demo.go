@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,22 +16,31 @@ func (a *app) demoCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run three sites on this machine, without root or configuration",
-		Long: `Runs the load balancers of three sites on 127.0.1.1, 127.0.2.1 and 127.0.3.1,
-and a node that steers www.shop.example between them: a 'pharos serve' of its
-own, with a configuration that is printed and kept. All other commands work on it
-with --data-dir. A node that dies is started again: its orders and health are on
-disk. Ctrl-C ends the demo; what it knew is kept for the next one.`,
+		Long: `Runs three sites on loopback, each with a load balancer (127.0.1.1, 127.0.2.1,
+127.0.3.1) and a node (edge-a at 127.0.0.1, edge-b at 127.0.0.2, edge-r at
+127.0.0.3): a 'pharos serve' of its own, with a configuration that is printed and
+kept. The three are one cluster and steer www.shop.example. All other commands
+work on it with --data-dir, and with --node on another node than edge-a. A node
+that dies is started again: its orders and health are on disk. Ctrl-C ends the
+demo; what it knew is kept for the next one.`,
 		Example: `  pharos demo
   dig @127.0.0.1 -p 5300 www.shop.example +short
-  pharos demo fail city-a
-  pharos demo heal city-a`,
+  pharos demo fail city-a        # and heal: its load balancer answers 503
+  pharos demo kill city-a        # and revive: node and load balancer are gone
+  pharos demo cut dwdm           # and mend: dwdm, lease-1 or lease-2
+  pharos demo isolate remote     # and mend`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDemo(cmd, port) },
 	}
 	cmd.Flags().IntVar(&port, "port", demo.DefaultPort, "UDP and TCP `port` of DNS on 127.0.0.1; 0: any that is free")
 	cmd.AddCommand(
-		a.demoTellCmd("fail", "Break the load balancer of a site", "broken: it answers 503", demo.Fail),
-		a.demoTellCmd("heal", "Mend the load balancer of a site", "mended", demo.Heal),
+		a.demoTellCmd("fail", "SITE", "Break the load balancer of a site: it answers 503"),
+		a.demoTellCmd("heal", "SITE", "Mend the load balancer of a site"),
+		a.demoTellCmd("kill", "SITE", "Kill the node of a site by SIGKILL, and its load balancer"),
+		a.demoTellCmd("revive", "SITE", "Start them again"),
+		a.demoTellCmd("cut", "LINK", "Cut a link: the nodes at its ends take no notice of each other's site"),
+		a.demoTellCmd("isolate", "SITE", "Cut all links of a site"),
+		a.demoTellCmd("mend", "LINK|SITE", "Mend a link, or all links of a site"),
 	)
 	return cmd
 }
@@ -56,24 +64,23 @@ func (a *app) runDemo(cmd *cobra.Command, port int) error {
 	return d.Run(cmd.Context())
 }
 
-func (a *app) demoTellCmd(verb, short, done string, tell func(ctx context.Context, dir, site string) error) *cobra.Command {
+func (a *app) demoTellCmd(verb, what, short string) *cobra.Command {
 	return &cobra.Command{
-		Use:       verb + " SITE",
+		Use:       verb + " " + what,
 		Short:     short,
-		Example:   "  pharos demo " + verb + " city-a",
-		Args:      exactly("SITE"),
-		ValidArgs: demo.Sites(),
+		Example:   "  pharos demo " + verb + " " + demo.Names(verb)[0],
+		Args:      exactly(what),
+		ValidArgs: demo.Names(verb),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := a.demoDir()
 			if err != nil {
 				return err
 			}
-			if err := tell(cmd.Context(), dir, args[0]); err != nil {
+			done, err := demo.Tell(cmd.Context(), dir, verb, args[0])
+			if err != nil {
 				return err
 			}
-			return a.show(map[string]string{"site": args[0], "is": done}, func(p *page) {
-				p.linef("%s is %s.", args[0], done)
-			})
+			return a.show(map[string]string{"name": args[0], "done": done}, func(p *page) { p.linef("%s", done) })
 		},
 	}
 }

@@ -8,54 +8,54 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// site is one of the three: a load balancer on an address of its own.
-type site struct {
-	name    string
-	address netip.Addr
-	role    string
-	metro   string
-}
-
-var sites = []site{
-	{"city-a", netip.MustParseAddr("127.0.1.1"), "production", "city"},
-	{"city-b", netip.MustParseAddr("127.0.2.1"), "production", "city"},
-	{"remote", netip.MustParseAddr("127.0.3.1"), "standby", "far"},
-}
-
-func siteNamed(name string) (site, bool) {
-	for _, s := range sites {
-		if s.name == name {
-			return s, true
-		}
-	}
-	return site{}, false
-}
-
-// balancer is a load balancer that can be broken: then it answers 503.
+// balancer is a load balancer that can be broken, when it answers 503, and killed,
+// when nothing listens any more.
 type balancer struct {
 	site
-	broken   atomic.Bool
-	listener net.Listener
-	http     *http.Server
+	port   uint16
+	broken atomic.Bool
+
+	mu      sync.Mutex
+	server  *http.Server // nil while killed
+	serving sync.WaitGroup
 }
 
-func newBalancer(s site, port uint16) (*balancer, error) {
-	b := &balancer{site: s}
-	l, err := net.Listen("tcp", netip.AddrPortFrom(s.address, port).String())
-	if err != nil {
-		return nil, fmt.Errorf("load balancer of %s: %w", s.name, err)
+// open listens; port 0 takes any, which close and open then keep.
+func (b *balancer) open() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.server != nil {
+		return nil
 	}
-	b.listener = l
-	b.http = &http.Server{
+	l, err := net.Listen("tcp", netip.AddrPortFrom(b.address, b.port).String())
+	if err != nil {
+		return fmt.Errorf("load balancer of %s: %w", b.name, err)
+	}
+	b.port = l.Addr().(*net.TCPAddr).AddrPort().Port()
+	server := &http.Server{
 		Handler:           http.HandlerFunc(b.serve),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 	}
-	return b, nil
+	b.server = server
+	b.serving.Go(func() { _ = server.Serve(l) }) // until it is closed
+	return nil
+}
+
+// close stops listening and drops every connection.
+func (b *balancer) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.server != nil {
+		_ = b.server.Close()
+		b.server = nil
+	}
+	b.serving.Wait()
 }
 
 func (b *balancer) serve(w http.ResponseWriter, r *http.Request) {
@@ -69,9 +69,35 @@ func (b *balancer) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// run serves until ctx ends.
-func (b *balancer) run(ctx context.Context) error {
-	return serveUntil(ctx, b.http, b.listener)
+// openBalancers listens with one port on all addresses: the wanted one where it
+// is free, else another.
+func openBalancers(want uint16) ([]*balancer, uint16, error) {
+	const tries = 20
+	var err error
+	for range tries {
+		var all []*balancer
+		if all, err = openAll(want); err == nil {
+			return all, all[0].port, nil
+		}
+		want = 0
+	}
+	return nil, 0, err
+}
+
+func openAll(port uint16) ([]*balancer, error) {
+	var all []*balancer
+	for _, s := range sites {
+		b := &balancer{site: s, port: port}
+		if err := b.open(); err != nil {
+			for _, b := range all {
+				b.close()
+			}
+			return nil, err
+		}
+		all = append(all, b)
+		port = b.port // where any would do, all get the first one's
+	}
+	return all, nil
 }
 
 // serveUntil serves until ctx ends, then closes everything at once: nobody
@@ -83,36 +109,4 @@ func serveUntil(ctx context.Context, s *http.Server, l net.Listener) error {
 		return err
 	}
 	return nil
-}
-
-// openBalancers listens with one port on all addresses: the wanted one where it
-// is free, else another.
-func openBalancers(want uint16) ([]*balancer, uint16, error) {
-	const tries = 20
-	port := want
-	var err error
-	for range tries {
-		var all []*balancer
-		if all, err = openAll(port); err == nil {
-			return all, all[0].listener.Addr().(*net.TCPAddr).AddrPort().Port(), nil
-		}
-		port = 0
-	}
-	return nil, 0, err
-}
-
-func openAll(port uint16) ([]*balancer, error) {
-	var all []*balancer
-	for _, s := range sites {
-		b, err := newBalancer(s, port)
-		if err != nil {
-			for _, b := range all {
-				_ = b.listener.Close()
-			}
-			return nil, err
-		}
-		all = append(all, b)
-		port = b.listener.Addr().(*net.TCPAddr).AddrPort().Port() // where any would do, all get the first one's
-	}
-	return all, nil
 }

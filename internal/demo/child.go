@@ -26,12 +26,12 @@ type child struct {
 // this process: the kernel kills it with its parent. That signal is tied to the
 // thread that starts it (prctl(2), PR_SET_PDEATHSIG), which is therefore kept
 // for as long as the child lives.
-func startChild(ctx context.Context, program, dir string) (*child, error) {
+func startChild(ctx context.Context, program, demo, dir, name string) (*child, error) {
 	log, err := os.OpenFile(filepath.Join(dir, logFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, program, "serve", "--config", filepath.Join(dir, configFile), "--data-dir", dir, "--node", "demo")
+	cmd := exec.CommandContext(ctx, program, "serve", "--config", filepath.Join(demo, configFile), "--data-dir", dir, "--node", name)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopWithin

@@ -2,7 +2,6 @@ package demo
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -18,15 +18,34 @@ import (
 
 const controlTimeout = 5 * time.Second
 
-// control is the socket by which fail and heal reach the balancers. It is open
-// to the demo's own user alone.
+// verbs are what a demo can be told, and whether each takes sites, links or both.
+var verbs = map[string]struct{ sites, links bool }{
+	"fail": {sites: true}, "heal": {sites: true},
+	"kill": {sites: true}, "revive": {sites: true},
+	"cut": {links: true}, "mend": {sites: true, links: true}, "isolate": {sites: true},
+}
+
+// Names are what a verb takes.
+func Names(verb string) []string {
+	var names []string
+	if verbs[verb].sites {
+		names = append(names, Sites()...)
+	}
+	if verbs[verb].links {
+		names = append(names, Links()...)
+	}
+	return names
+}
+
+// control is the socket by which a demo is told what to break. It is open to the
+// demo's own user alone.
 type control struct {
 	listener net.Listener
 	http     *http.Server
 }
 
 // openControl also makes sure that the folder has no other demo.
-func openControl(dir string, set func(site string, broken bool) error) (*control, error) {
+func openControl(dir string, do func(ctx context.Context, verb, name string) error) (*control, error) {
 	path := filepath.Join(dir, controlFile)
 	if c, err := net.DialTimeout("unix", path, controlTimeout); err == nil {
 		_ = c.Close()
@@ -43,27 +62,26 @@ func openControl(dir string, set func(site string, broken bool) error) (*control
 		return nil, errors.Join(fmt.Errorf("demo: %w", err), l.Close())
 	}
 	mux := http.NewServeMux()
-	for verb, broken := range map[string]bool{"fail": true, "heal": false} {
-		mux.HandleFunc("POST /"+verb+"/{site}", func(w http.ResponseWriter, r *http.Request) {
-			if err := set(r.PathValue("site"), broken); err != nil {
-				http.Error(w, err.Error(), http.StatusUnprocessableEntity)
-				return
-			}
-			_ = json.NewEncoder(w).Encode(map[string]any{"site": r.PathValue("site"), "broken": broken})
-		})
-	}
+	mux.HandleFunc("POST /{verb}/{name}", func(w http.ResponseWriter, r *http.Request) {
+		verb, name := r.PathValue("verb"), r.PathValue("name")
+		if !slices.Contains(Names(verb), name) {
+			http.Error(w, fmt.Sprintf("can't %s %q", verb, name), http.StatusUnprocessableEntity)
+			return
+		}
+		if err := do(r.Context(), verb, name); err != nil {
+			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+			return
+		}
+		_, _ = io.WriteString(w, done(verb, name))
+	})
 	return &control{l, &http.Server{Handler: mux, ReadHeaderTimeout: controlTimeout}}, nil
 }
 
-// Fail breaks the load balancer of a site of the demo in a folder.
-func Fail(ctx context.Context, dir, site string) error { return tell(ctx, dir, "fail", site) }
-
-// Heal mends it.
-func Heal(ctx context.Context, dir, site string) error { return tell(ctx, dir, "heal", site) }
-
-func tell(ctx context.Context, dir, verb, name string) error {
-	if _, ok := siteNamed(name); !ok {
-		return fmt.Errorf("no site %q in the demo: expected %s", name, strings.Join(Sites(), ", "))
+// Tell has the demo in a folder do what a verb says to a site or link, and returns
+// what it has done.
+func Tell(ctx context.Context, dir, verb, name string) (string, error) {
+	if !slices.Contains(Names(verb), name) {
+		return "", fmt.Errorf("can't %s %q: expected %s", verb, name, strings.Join(Names(verb), ", "))
 	}
 	path := filepath.Join(dir, controlFile)
 	client := &http.Client{Timeout: controlTimeout, Transport: &http.Transport{
@@ -74,28 +92,19 @@ func tell(ctx context.Context, dir, verb, name string) error {
 	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://demo/"+verb+"/"+name, http.NoBody)
 	if err != nil {
-		return fmt.Errorf("demo: %w", err)
+		return "", fmt.Errorf("demo: %w", err)
 	}
 	resp, err := client.Do(req)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("no demo runs in %s: start one with 'pharos demo', or name its folder with --data-dir", dir)
+		return "", fmt.Errorf("no demo runs in %s: start one with 'pharos demo', or name its folder with --data-dir", dir)
 	}
 	if err != nil {
-		return fmt.Errorf("demo: %w", err)
+		return "", fmt.Errorf("demo: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-		return fmt.Errorf("demo: %s", strings.TrimSpace(string(text)))
+		err = fmt.Errorf("demo: %s", strings.TrimSpace(string(text)))
 	}
-	return nil
-}
-
-// Sites are the names of the demo's sites.
-func Sites() []string {
-	var names []string
-	for _, s := range sites {
-		names = append(names, s.name)
-	}
-	return names
+	return string(text), err
 }

@@ -6,27 +6,21 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/scloudstack/pharos/internal/api"
 )
 
 const (
-	// DefaultPort is where the demo's node answers DNS.
+	// DefaultPort is where the demo's nodes answer DNS.
 	DefaultPort = 5300
 
 	defaultBalancers = 18080
-	startWithin      = 20 * time.Second       // for the node to be ready
-	quickDeath       = 5 * time.Second        // a node that dies sooner is not started again for ever
-	maxQuickDeaths   = 3                      // in a row
-	followEvery      = 200 * time.Millisecond // how often what it answers is looked at
 )
 
 // Demo is one demo. All fields are to be set.
@@ -41,6 +35,8 @@ type Demo struct {
 	mu        sync.Mutex // guards what follows
 	state     state
 	balancers []*balancer
+	edges     []*edge
+	ready     int // nodes that were
 }
 
 // Run runs the demo until ctx ends. The error of an ended ctx is nil.
@@ -49,22 +45,25 @@ func (d *Demo) Run(ctx context.Context) error {
 	if d.state, err = openFolder(d.Dir); err != nil {
 		return err
 	}
-	control, err := openControl(d.Dir, d.set)
+	control, err := openControl(d.Dir, d.do)
 	if err != nil {
 		return err
 	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return serveUntil(gctx, control.http, control.listener) })
 	group.Go(func() error {
-		if err := d.prepare(); err != nil {
+		if err := d.prepare(gctx); err != nil {
 			return err
 		}
-		for _, b := range d.balancers {
-			group.Go(func() error { return b.run(gctx) })
+		for _, e := range d.edges {
+			group.Go(func() error { return e.keep(gctx) })
 		}
-		return d.keepNode(gctx)
+		return nil
 	})
 	err = group.Wait()
+	for _, b := range d.balancers {
+		b.close()
+	}
 	if ctx.Err() != nil {
 		d.sayf("\nThe demo has ended (%v). What it knew is kept in %s.\n", context.Cause(ctx), d.Dir)
 		return nil
@@ -73,8 +72,12 @@ func (d *Demo) Run(ctx context.Context) error {
 }
 
 // prepare opens the balancers and writes the files.
-func (d *Demo) prepare() error {
-	if err := d.choosePort(); err != nil {
+func (d *Demo) prepare(ctx context.Context) error {
+	if err := d.choosePorts(); err != nil {
+		return err
+	}
+	keys, err := d.makeKeys(ctx)
+	if err != nil {
 		return err
 	}
 	want := d.state.Balancers
@@ -90,8 +93,13 @@ func (d *Demo) prepare() error {
 	d.balancers, d.state.Balancers = all, port
 	for _, b := range all {
 		b.broken.Store(slices.Contains(d.state.Broken, b.name))
+		killed := slices.Contains(d.state.Killed, b.name)
+		if killed {
+			b.close()
+		}
+		d.edges = append(d.edges, newEdge(d, b.site, killed))
 	}
-	edited, err := d.state.generate(d.Dir)
+	edited, err := d.state.generate(d.Dir, keys)
 	if err != nil {
 		return err
 	}
@@ -101,23 +109,27 @@ func (d *Demo) prepare() error {
 	return d.introduce(edited)
 }
 
-// choosePort settles where DNS is answered, before anything is written.
-func (d *Demo) choosePort() error {
-	if d.Port == 0 && d.state.Port != 0 {
+// choosePorts settles where DNS is answered and where the nodes speak to one
+// another, before anything is written.
+func (d *Demo) choosePorts() error {
+	if d.Port == 0 {
 		d.Port = int(d.state.Port)
 	}
-	if d.Port == 0 {
-		port, err := freePort()
-		if err != nil {
-			return err
+	gossip := int(d.state.Gossip)
+	for _, p := range []*int{&d.Port, &gossip} {
+		if *p == 0 {
+			port, err := freePort()
+			if err != nil {
+				return err
+			}
+			*p = port
 		}
-		d.Port = port
 	}
-	d.state.Port = uint16(d.Port)
+	d.state.Port, d.state.Gossip = uint16(d.Port), uint16(gossip)
 	return portFree(d.Port)
 }
 
-// freePort finds a port that is free for UDP and TCP.
+// freePort finds a port that is free for UDP and TCP on the address of each node.
 func freePort() (int, error) {
 	var err error
 	for range 20 {
@@ -134,113 +146,121 @@ func freePort() (int, error) {
 	return 0, fmt.Errorf("no free port: %w", err)
 }
 
-// portFree tells before the node does, whose words end in a log.
+// portFree tells before the nodes do, whose words end in a log.
 func portFree(port int) error {
-	at := fmt.Sprintf("127.0.0.1:%d", port)
-	u, err := net.ListenPacket("udp", at)
-	if err != nil {
-		return fmt.Errorf("port %d is taken: name another with --port: %w", port, err)
-	}
-	defer func() { _ = u.Close() }()
-	l, err := net.Listen("tcp", at)
-	if err != nil {
-		return fmt.Errorf("port %d is taken: name another with --port: %w", port, err)
-	}
-	return l.Close()
-}
-
-// keepNode runs the node, and starts it again when it dies: orders and health
-// are on its disk.
-func (d *Demo) keepNode(ctx context.Context) error {
-	deaths := 0
-	for first := true; ; first = false {
-		begun := time.Now()
-		node, err := startChild(ctx, d.Program, d.Dir)
+	for _, s := range sites {
+		at := netip.AddrPortFrom(s.at, uint16(port)).String()
+		u, err := net.ListenPacket("udp", at)
 		if err != nil {
-			return err
+			return fmt.Errorf("port %d of %s is taken: name another with --port: %w", port, s.at, err)
 		}
-		err = d.follow(ctx, node, first)
-		<-node.ended
-		if err != nil || ctx.Err() != nil {
-			return err
+		l, err := net.Listen("tcp", at)
+		if err != nil {
+			_ = u.Close()
+			return fmt.Errorf("port %d of %s is taken: name another with --port: %w", port, s.at, err)
 		}
-		if deaths++; time.Since(begun) > quickDeath {
-			deaths = 1
-		}
-		if deaths >= maxQuickDeaths {
-			return fmt.Errorf("the node died %d times (%s); the end of %s:\n%s", deaths, node.how(), filepath.Join(d.Dir, logFile), lastLines(d.Dir, 5))
-		}
-		d.sayf("%s  The node died (%s). It is started again from its folder, where orders and health are kept.\n", clock(), node.how())
-	}
-}
-
-// follow says what the node answers, whenever that changes, until it ends.
-func (d *Demo) follow(ctx context.Context, node *child, first bool) error {
-	client := api.NewSocketClient(api.SocketPath(d.Dir))
-	defer client.Close()
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	var last string
-	begun := time.Now()
-	for ready := false; ; {
-		select {
-		case <-node.ended:
-			return nil
-		case <-tick.C:
-		}
-		s, err := client.Status(ctx)
-		switch {
-		case err != nil && !ready && ctx.Err() == nil && time.Since(begun) > startWithin:
-			return fmt.Errorf("the node is not ready after %s: %w; see %s", startWithin, err, filepath.Join(d.Dir, logFile))
-		case err != nil || (!ready && !s.Node.Readiness.Ready):
-			continue
-		case !ready:
-			ready = true
-			d.sayf("%s  The node is ready (process %d).\n", clock(), node.pid)
-			if first {
-				d.invite()
-			}
-		}
-		if now := answers(s); now != last {
-			d.sayf("%s  %s\n", clock(), now)
-			last = now
+		if err := errors.Join(u.Close(), l.Close()); err != nil {
+			return fmt.Errorf("port %d: %w", port, err)
 		}
 	}
+	return nil
 }
 
-// answers is what each name answers, and why.
-func answers(s api.Status) string {
-	var lines []string
-	for _, svc := range s.Decision.Services {
-		for _, n := range svc.Names {
-			why := n.Rule
-			if n.Override == "" && svc.Move > 1 {
-				why = svc.Cause
-			}
-			lines = append(lines, fmt.Sprintf("%s → %s  [%s]", n.Name, n.Answer, why))
-		}
-	}
-	return strings.Join(lines, "; ")
-}
-
-// set breaks or mends a balancer, and remembers it.
-func (d *Demo) set(name string, broken bool) error {
+// do carries out what a person wants of the demo, and remembers it.
+func (d *Demo) do(ctx context.Context, verb, name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, b := range d.balancers {
-		if b.name != name {
-			continue
-		}
-		b.broken.Store(broken)
-		d.state.Broken = slices.DeleteFunc(d.state.Broken, func(s string) bool { return s == name })
-		word := "mended"
-		if broken {
-			d.state.Broken, word = append(d.state.Broken, name), "broken"
-		}
-		d.sayf("%s  %s is %s.\n", clock(), name, word)
-		return d.state.save(d.Dir)
+	if len(d.edges) == 0 {
+		return errors.New("the demo is still starting: try again")
 	}
-	return errors.New("the demo is still starting: try again")
+	var err error
+	switch verb {
+	case "fail", "heal":
+		b := d.balancers[d.siteIndex(name)]
+		b.broken.Store(verb == "fail")
+		mark(&d.state.Broken, name, verb == "fail")
+	case "kill", "revive":
+		err = d.kill(name, verb == "kill")
+	case "cut", "isolate":
+		err = d.cut(ctx, linksOf(name), true)
+	case "mend":
+		err = d.cut(ctx, linksOf(name), false)
+	}
+	d.sayf("%s  %s\n", clock(), done(verb, name))
+	return errors.Join(err, d.state.save(d.Dir))
+}
+
+// done says what a verb has done to a site or link.
+func done(verb, name string) string {
+	return map[string]string{
+		"fail":    name + " is broken: its load balancer answers 503.",
+		"heal":    name + " is mended.",
+		"kill":    name + " is gone: its node was killed and its load balancer does not listen.",
+		"revive":  name + " runs again.",
+		"cut":     name + " is cut: the nodes at its ends do not hear one another, nor reach what is behind it.",
+		"mend":    name + " is mended.",
+		"isolate": name + " is isolated: all its links are cut. 'demo mend " + name + "' mends them.",
+	}[verb]
+}
+
+func (d *Demo) siteIndex(name string) int {
+	return slices.IndexFunc(sites, func(s site) bool { return s.name == name })
+}
+
+func (d *Demo) kill(name string, dead bool) error {
+	i := d.siteIndex(name)
+	mark(&d.state.Killed, name, dead)
+	var err error
+	if dead {
+		d.balancers[i].close()
+	} else {
+		err = d.balancers[i].open()
+	}
+	d.edges[i].set(dead)
+	return err
+}
+
+// cut has the nodes at both ends of links take no notice of each other's site.
+func (d *Demo) cut(ctx context.Context, names []string, off bool) error {
+	before := slices.Clone(d.state.Cut)
+	for _, name := range names {
+		mark(&d.state.Cut, name, off)
+	}
+	var all error
+	for _, e := range d.edges {
+		was, now := cutFrom(e.name, before), cutFrom(e.name, d.state.Cut)
+		all = errors.Join(all, e.block(ctx, less(now, was), less(was, now)))
+	}
+	return all
+}
+
+func less(list, without []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(without, s) })
+}
+
+// mark puts a name into a list or takes it out.
+func mark(list *[]string, name string, in bool) {
+	*list = slices.DeleteFunc(*list, func(s string) bool { return s == name })
+	if in {
+		*list = append(*list, name)
+	}
+}
+
+func (d *Demo) cutFrom(name string) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return cutFrom(name, d.state.Cut)
+}
+
+// oneReady tells what to do with the demo once every node that should run does.
+func (d *Demo) oneReady() {
+	d.mu.Lock()
+	d.ready++
+	all := d.ready == len(sites)-len(d.state.Killed)
+	d.mu.Unlock()
+	if all {
+		d.invite()
+	}
 }
 
 func (d *Demo) sayf(format string, args ...any) {
@@ -254,7 +274,7 @@ func clock() string { return time.Now().Format(time.TimeOnly) }
 // introduce tells what runs, and shows the configuration.
 func (d *Demo) introduce(edited []string) error {
 	d.sayf("Pharos demo: three sites on this machine. Ctrl-C ends it; nothing stays behind but %s.\n\n", d.Dir)
-	for _, b := range d.balancers {
+	for i, b := range d.balancers {
 		note := ""
 		if b.role == "standby" {
 			note = ": takes traffic only when a person says so"
@@ -262,18 +282,24 @@ func (d *Demo) introduce(edited []string) error {
 		if b.broken.Load() {
 			note += " (broken)"
 		}
-		d.sayf("  %-7s http://%s  %s%s\n", b.name, b.listener.Addr(), b.role, note)
+		if d.edges[i].killed {
+			note += " (killed)"
+		}
+		d.sayf("  %-7s node %s at %s, load balancer http://%s  %s%s\n", b.name, b.node, b.at, netip.AddrPortFrom(b.address, b.port), b.role, note)
+	}
+	for _, l := range links {
+		note := ""
+		if slices.Contains(d.state.Cut, l.name) {
+			note = " (cut)"
+		}
+		d.sayf("  %-7s link %s – %s%s\n", l.name, l.between[0], l.between[1], note)
 	}
 	path := filepath.Join(d.Dir, configFile)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	d.sayf("\nThe node's configuration, %s:\n\n", path)
-	for line := range strings.Lines(string(text)) {
-		d.sayf("    %s", line)
-	}
-	d.sayf("\n")
+	d.sayf("\nThe nodes' configuration, %s:\n\n%s\n", path, indented(text))
 	for _, path := range edited {
 		d.sayf("%s was edited and is kept; remove it to have it written again.\n", path)
 	}
@@ -283,13 +309,14 @@ func (d *Demo) introduce(edited []string) error {
 // invite tells what to do with it.
 func (d *Demo) invite() {
 	d.sayf(`
-Ask it, from another terminal:
-  dig @127.0.0.1 -p %d www.shop.example +short
-Break a site, watch, and mend it:
-  %[2]s demo fail city-a%[3]s
-  %[2]s status --watch --data-dir %[4]s
-  %[2]s demo heal city-a%[3]s
-Say yourself what is answered:
+Ask any of the nodes, from another terminal:
+  dig @127.0.0.1 -p %d www.shop.example +short      (127.0.0.2 is edge-b, 127.0.0.3 edge-r)
+Break a site, lose one, cut a link, and mend them:
+  %[2]s demo fail city-a%[3]s      · heal city-a
+  %[2]s demo kill city-a%[3]s      · revive city-a
+  %[2]s demo cut dwdm%[3]s         · mend dwdm · isolate remote
+  %[2]s status --watch --data-dir %[4]s --node edge-b
+Say yourself what is answered, on any node:
   %[2]s override set www.shop.example --site remote --reason "a test" --data-dir %[4]s
 
 `, d.Port, d.Say, d.dirFlag(), d.Dir)

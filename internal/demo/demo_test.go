@@ -3,9 +3,11 @@ package demo
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +24,7 @@ func TestFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Port, s.Balancers, s.Broken = 5300, 18080, []string{"city-a"}
-	if edited, err := s.generate(dir); err != nil || len(edited) > 0 {
+	if edited, err := s.generate(dir, map[string]string{"edge-a": "ed25519:A"}); err != nil || len(edited) > 0 {
 		t.Fatal(edited, err)
 	}
 	if err := s.save(dir); err != nil {
@@ -37,11 +39,11 @@ func TestFolder(t *testing.T) {
 	})
 	t.Run("a file that nobody touched is written anew", func(t *testing.T) {
 		s.Port = 5301
-		if edited, err := s.generate(dir); err != nil || len(edited) > 0 {
+		if edited, err := s.generate(dir, map[string]string{"edge-a": "ed25519:A"}); err != nil || len(edited) > 0 {
 			t.Fatal(edited, err)
 		}
 		text, err := os.ReadFile(filepath.Join(dir, configFile))
-		if err != nil || !strings.Contains(string(text), "127.0.0.1:5301") {
+		if err != nil || !strings.Contains(string(text), "{address}:5301") {
 			t.Errorf("%s, %v", text, err)
 		}
 	})
@@ -50,7 +52,7 @@ func TestFolder(t *testing.T) {
 		if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		edited, err := s.generate(dir)
+		edited, err := s.generate(dir, map[string]string{"edge-a": "ed25519:A"})
 		if err != nil || len(edited) != 1 || edited[0] != path {
 			t.Fatal(edited, err)
 		}
@@ -78,16 +80,10 @@ func TestBalancers(t *testing.T) {
 	if err != nil || other == port {
 		t.Fatalf("port %d again, %v", other, err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error)
-	all := append(first, second...)
-	for _, b := range all {
-		go func() { ended <- b.run(ctx) }()
-	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	get := func(b *balancer, want int) {
 		t.Helper()
-		resp, err := client.Get("http://" + b.listener.Addr().String() + "/healthz")
+		resp, err := client.Get(fmt.Sprintf("http://%s:%d/healthz", b.address, b.port))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,11 +98,35 @@ func TestBalancers(t *testing.T) {
 	get(first[0], http.StatusOK)
 	first[1].broken.Store(false)
 	get(first[1], http.StatusOK)
-	cancel()
-	for range all {
-		if err := <-ended; err != nil {
-			t.Error(err)
+	first[0].close()
+	if _, err := client.Get(fmt.Sprintf("http://%s:%d/", first[0].address, port)); err == nil {
+		t.Error("a killed balancer answers")
+	}
+	if err := first[0].open(); err != nil {
+		t.Fatal(err)
+	}
+	get(first[0], http.StatusOK)
+	for _, b := range slices.Concat(first, second) {
+		b.close()
+	}
+}
+
+func TestLinks(t *testing.T) {
+	for _, tc := range []struct {
+		site, what string
+		far        []string
+	}{
+		{"city-a", "dwdm", []string{"city-b"}},
+		{"remote", "dwdm", nil},
+		{"remote", "remote", []string{"city-a", "city-b"}},
+		{"city-b", "remote", []string{"remote"}},
+	} {
+		if got := cutFrom(tc.site, linksOf(tc.what)); !slices.Equal(got, tc.far) {
+			t.Errorf("with %s cut, %s misses %v, want %v", tc.what, tc.site, got, tc.far)
 		}
+	}
+	if got := linksOf("nothing"); got != nil {
+		t.Errorf("links of nothing: %v", got)
 	}
 }
 
@@ -119,7 +139,7 @@ func TestNodeThatWontRun(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	program := filepath.Join(t.TempDir(), "pharos")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\necho no disk today >&2\nexit 7\n"), 0o700); err != nil {
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n[ $1 = serve ] || { echo key; exit; }\necho no disk today >&2\nexit 7\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -130,7 +150,7 @@ func TestNodeThatWontRun(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "died 3 times (exit status 7)") || !strings.Contains(err.Error(), "no disk today") {
 		t.Errorf("got %v\n%s", err, &out)
 	}
-	if err := Fail(ctx, d.Dir, "city-a"); err == nil || !strings.Contains(err.Error(), "no demo runs in") {
+	if _, err := Tell(ctx, d.Dir, "fail", "city-a"); err == nil || !strings.Contains(err.Error(), "no demo runs in") {
 		t.Errorf("got %v", err)
 	}
 }

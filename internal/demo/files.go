@@ -11,14 +11,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/template"
 )
 
 // The files of a demo's folder, beside the node's own.
 const (
 	configFile  = "pharos.yaml"
+	keysFile    = "gossip.keys"
 	zoneFile    = "shop.example.zone"
-	logFile     = "node.log"
+	logFile     = "node.log" // in each node's own folder
 	stateFile   = "demo.json"
 	controlFile = "demo.sock"
 )
@@ -33,7 +35,10 @@ var zoneText []byte
 type state struct {
 	Port      uint16            `json:"port"`      // of DNS
 	Balancers uint16            `json:"balancers"` // their port
-	Broken    []string          `json:"broken"`    // sites
+	Gossip    uint16            `json:"gossip"`    // port of the nodes among themselves
+	Broken    []string          `json:"broken"`    // sites whose balancer answers 503
+	Killed    []string          `json:"killed"`    // sites whose node and balancer do not run
+	Cut       []string          `json:"cut"`       // links
 	Written   map[string]string `json:"written"`   // SHA-256 of each generated file, to know one that was edited
 }
 
@@ -78,13 +83,28 @@ func (s state) save(dir string) error {
 
 // generate writes the configuration and the zone, unless a person has edited
 // them since. It tells which files were left alone.
-func (s *state) generate(dir string) (edited []string, err error) {
+func (s *state) generate(dir string, keys map[string]string) (edited []string, err error) {
 	var config bytes.Buffer
 	t, err := template.New(configFile).Parse(configText)
 	if err != nil {
 		return nil, fmt.Errorf("demo configuration: %w", err)
 	}
-	values := map[string]any{"Dir": dir, "Port": s.Port, "Balancers": s.Balancers}
+	type namedNode struct{ Name, Site, Address, Key string }
+	type namedLink struct {
+		Name    string
+		Between [2]string
+	}
+	values := struct {
+		Port, Balancers, Gossip uint16
+		Nodes                   []namedNode
+		Links                   []namedLink
+	}{Port: s.Port, Balancers: s.Balancers, Gossip: s.Gossip}
+	for _, x := range sites {
+		values.Nodes = append(values.Nodes, namedNode{x.node, x.name, x.at.String(), keys[x.node]})
+	}
+	for _, l := range links {
+		values.Links = append(values.Links, namedLink{l.name, l.between})
+	}
 	if err := t.Execute(&config, values); err != nil {
 		return nil, fmt.Errorf("demo configuration: %w", err)
 	}
@@ -117,4 +137,13 @@ func replaceFile(path string, text []byte) error {
 		return fmt.Errorf("demo folder: %w", err)
 	}
 	return nil
+}
+
+// indented is a text as it is shown among others.
+func indented(text []byte) string {
+	var b strings.Builder
+	for line := range strings.Lines(string(text)) {
+		b.WriteString("    " + line)
+	}
+	return b.String()
 }
