@@ -55,6 +55,7 @@ func (a *app) alarmAckCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&order.reason, "reason", "r", "", "`why`, for whoever reads it at night")
+	order.addWait(cmd)
 	cmd.Flags().BoolVar(&clear, "clear", false, "take the acknowledgement back")
 	return cmd
 }

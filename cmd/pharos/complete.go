@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,10 +16,18 @@ const completeTimeout = time.Second
 
 // complete offers words of the running node as the first argument.
 func (a *app) complete(words func(api.Status) []string) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	all := a.completeAll(words)
+	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
+		return all(cmd, args, typed)
+	}
+}
+
+// completeAll offers words of the running node as every argument, each once.
+func (a *app) completeAll(words func(api.Status) []string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		node, err := a.client()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
@@ -30,7 +39,8 @@ func (a *app) complete(words func(api.Status) []string) cobra.CompletionFunc {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		return words(s), cobra.ShellCompDirectiveNoFileComp
+		left := slices.DeleteFunc(words(s), func(w string) bool { return slices.Contains(args, w) })
+		return left, cobra.ShellCompDirectiveNoFileComp
 	}
 }
 

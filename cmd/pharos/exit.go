@@ -150,7 +150,11 @@ func (a *app) unreachable(err error) error {
 		hint = "The socket is open to the node's user and group. Use sudo, or have yourself added to the group that owns it (ls -l " + u.Where + ")."
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		hint = "The node is not running there. Start it with 'pharos serve', or name another with --data-dir, --socket or --server."
-		if _, saidSo := a.folder(); !saidSo && a.socket == "" && demoAround() {
+		dir, saidSo := a.folder()
+		if nodes := nodesIn(dir); len(nodes) > 1 && a.socket == "" {
+			hint += "\n" + dir + " holds the nodes " + strings.Join(nodes, ", ") + ": name one with --node"
+		}
+		if !saidSo && a.socket == "" && demoAround() {
 			hint += "\nA demo is running: add --data-dir " + demoFolder()
 		}
 	}

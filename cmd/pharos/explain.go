@@ -49,7 +49,6 @@ func (p *page) explanation(e policy.Explanation) {
 		answer = p.paint(red, e.Answer)
 	}
 	p.linef("%s → %s", p.paint(bold, e.Name), answer)
-	digest := e.Digest[:min(8, len(e.Digest))]
 	t := &table{indent: "  "}
 	t.add(cs(dim, "service"), cf("%s, %s, active metro %s", e.Service, e.Steer, e.Metro))
 	if e.Client != "" {
@@ -57,7 +56,7 @@ func (p *page) explanation(e policy.Explanation) {
 	}
 	t.add(cs(dim, "rule"), c(e.Rule))
 	t.add(cs(dim, "ttl"), cf("%ds, %s", e.TTL, e.TTLWhy))
-	t.add(cs(dim, "revision"), cf("%d (%s)", e.Revision, digest))
+	t.add(cs(dim, "revision"), cf("%d (%s)", e.Revision, short(e.Digest)))
 	if m := e.Move; m != nil {
 		t.add(cs(dim, "move"), cf("%d, %s ago: %s", m.Number, since(e.Now, m.Start), m.Cause))
 	}

@@ -136,10 +136,11 @@ func cmdSubst(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
 }
 
-// cmdNodePID puts the process number of the node with the data folder into a
-// variable: node-pid VAR
+// cmdNodePID puts the process number of the node with the data folder, or of
+// one of several in it, into a variable: node-pid VAR [NODE]
 func cmdNodePID(ts *testscript.TestScript, neg bool, args []string) {
-	text, err := os.ReadFile(filepath.Join(ts.Getenv("PHAROS_DATA_DIR"), "lock"))
+	dir := filepath.Join(append([]string{ts.Getenv("PHAROS_DATA_DIR")}, args[1:]...)...)
+	text, err := os.ReadFile(filepath.Join(dir, "lock"))
 	ts.Check(err)
 	ts.Setenv(args[0], strings.TrimSpace(string(text)))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,12 +18,37 @@ type orderFlags struct {
 	expiry     time.Duration
 	dryRun     bool
 	breakGlass []string
+	wait       string
+	waitFor    time.Duration
 }
 
 func (f *orderFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.reason, "reason", "r", "", "`why`, for whoever reads it at night")
 	cmd.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "show before and after, change nothing")
 	cmd.Flags().StringArrayVar(&f.breakGlass, "break-glass", nil, "pass the safety `rule` of this name (role approve; may be given again)")
+	f.addWait(cmd)
+}
+
+func (f *orderFlags) addWait(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.wait, "wait", string(api.WaitReachable), "who must hold the order before the command returns: `local` (this node), reachable or all")
+	cmd.Flags().DurationVar(&f.waitFor, "wait-for", api.DefaultWaitFor, "how long they are waited for")
+	_ = cmd.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions(
+		[]cobra.Completion{string(api.WaitLocal), string(api.WaitReachable), string(api.WaitAll)}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// check refuses what can be no order before it is sent.
+func (f *orderFlags) check() error {
+	switch {
+	case f.expiry < 0:
+		return usagef("--for %s: expected a time to come", f.expiry)
+	case f.waitFor <= 0 || f.waitFor > api.MaxWaitFor:
+		return usagef("--wait-for %s: expected up to %s", f.waitFor, api.MaxWaitFor)
+	}
+	switch api.Wait(f.wait) {
+	case api.WaitLocal, api.WaitReachable, api.WaitAll:
+		return nil
+	}
+	return usagef("--wait %q: expected local, reachable or all", f.wait)
 }
 
 func (f *orderFlags) addFor(cmd *cobra.Command) {
@@ -31,23 +57,27 @@ func (f *orderFlags) addFor(cmd *cobra.Command) {
 
 // order gives an order and prints what it changes.
 func (a *app) order(ctx context.Context, f orderFlags, r api.OrderRequest) error {
-	r.Reason, r.For, r.DryRun, r.BreakGlass = f.reason, api.Duration(f.expiry), f.dryRun, f.breakGlass
-	if f.expiry < 0 {
-		return usagef("--for %s: expected a time to come", f.expiry)
+	if err := f.check(); err != nil {
+		return err
 	}
-	return a.ask(ctx, func(ctx context.Context, c *api.Client) error {
-		res, err := c.Order(ctx, r)
-		if err != nil {
-			return err
-		}
-		if err := a.show(res, func(p *page) { p.orderResult(r, res) }); err != nil {
-			return err
-		}
-		if res.Partial != "" && !res.DryRun {
-			return &partError{res.Partial}
-		}
-		return nil
-	})
+	return a.ask(ctx, func(ctx context.Context, c *api.Client) error { return a.give(ctx, c, f, r) })
+}
+
+// give is order, with a client.
+func (a *app) give(ctx context.Context, c *api.Client, f orderFlags, r api.OrderRequest) error {
+	r.Reason, r.For, r.DryRun, r.BreakGlass = f.reason, api.Duration(f.expiry), f.dryRun, f.breakGlass
+	r.Wait, r.WaitFor = api.Wait(f.wait), api.Duration(f.waitFor)
+	res, err := c.Order(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := a.show(res, func(p *page) { p.orderResult(r, res) }); err != nil {
+		return err
+	}
+	if res.Partial != "" && !res.DryRun {
+		return &partError{res.Partial}
+	}
+	return nil
 }
 
 // needReason refuses an order without one before it is sent.
@@ -66,12 +96,40 @@ func (p *page) orderResult(r api.OrderRequest, res api.OrderResult) {
 	switch {
 	case res.DryRun:
 		p.linef("%s Nothing was changed.", p.paint(bold, "Dry run."))
-	case res.Partial != "":
+	case res.Revision == 0:
 		p.linef("Stored, by %s.", res.Author)
 	default:
 		p.linef("%s %s, by %s, in revision %d.", p.paint(green, "Done:"), orderWord(r), res.Author, res.Revision)
 	}
+	p.holders(res.Nodes)
 }
+
+// holders prints who holds an order; a node that is alone needs no table.
+func (p *page) holders(nodes []api.NodeHolds) {
+	if len(nodes) < 2 {
+		return
+	}
+	t := &table{indent: "  "}
+	t.head("NODE", "SITE", "HOLDS IT", "REVISION", "")
+	for _, n := range nodes {
+		holds, revision := cs(green, "yes"), c("")
+		switch {
+		case n.Holds:
+		case n.Lost:
+			holds = cs(dim, "no, its site is lost")
+		default:
+			holds = cs(red, "no")
+		}
+		if n.Revision > 0 {
+			revision = cf("%d (%s)", n.Revision, short(n.Digest))
+		}
+		t.add(c(string(n.Node)), c(string(n.Site)), holds, revision, c(n.Note))
+	}
+	p.table(t)
+}
+
+// short is the beginning of a digest.
+func short(digest string) string { return digest[:min(8, len(digest))] }
 
 // maxUnchanged is how many names that an order leaves alone are listed.
 const maxUnchanged = 10
@@ -101,6 +159,20 @@ func (p *page) preview(names []policy.PreviewName) {
 // orderWord is an order in a few words.
 func orderWord(r api.OrderRequest) string {
 	switch {
+	case r.Kind == policy.KindSiteLost && r.Clear:
+		return "site " + r.Key + " readmitted"
+	case r.Kind == policy.KindSiteLost:
+		return "declared lost: " + strings.Join(append([]string{r.Key}, r.Also...), ", ")
+	case r.Kind == policy.KindActiveMetro && r.Key == "all":
+		return "failover of all services to metro " + string(r.Metro)
+	case r.Kind == policy.KindActiveMetro:
+		return "failover of " + r.Key + " to metro " + string(r.Metro)
+	case r.Kind == policy.KindRejoin:
+		return "held start of " + r.Key + " ended"
+	case r.Kind == policy.KindBlock && r.Clear:
+		return "site " + r.Key + " is heard again"
+	case r.Kind == policy.KindBlock:
+		return fmt.Sprintf("site %s is not heard for %s", r.Key, r.For)
 	case r.Clear && r.Kind == policy.KindDrain:
 		return "undrain of " + r.Key
 	case r.Clear:

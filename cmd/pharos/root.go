@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +22,7 @@ type app struct {
 
 	output  string
 	dataDir string
+	node    string
 	socket  string
 	remote  api.Remote
 }
@@ -49,7 +49,8 @@ HTTPS with --server. Who you are to the node is your Unix user, certificate or
 token: there is no flag for it.
 
 Exit codes: 0 done · 1 failed or refused · 2 used wrongly · 3 done in part
-(an order that is stored but not served yet, or one zone of several).`,
+(an order that is stored but not served yet or not held by every node that
+counts, or one zone of several).`,
 		Example: `  pharos demo                                   # three sites on this machine, no root
   pharos status --watch
   pharos explain www.shop.example
@@ -60,6 +61,7 @@ Exit codes: 0 done · 1 failed or refused · 2 used wrongly · 3 done in part
 	f := root.PersistentFlags()
 	f.StringVarP(&a.output, "output", "o", "text", "output `format`: text or json")
 	f.StringVar(&a.dataDir, "data-dir", "", "the node's data `folder` (default $PHAROS_DATA_DIR, else "+config.DefaultDataDir+")")
+	f.StringVar(&a.node, "node", "", "`name` of the node, where the data folder holds several, as a demo's does (default: the first)")
 	f.StringVar(&a.socket, "socket", "", "`path` of the node's Unix socket (default "+api.SocketName+" in the data folder)")
 	f.StringVar(&a.remote.URL, "server", "", "speak to the node at this `URL` over HTTPS instead")
 	f.StringVar(&a.remote.TokenFile, "token-file", "", "`file` with the bearer token, for --server")
@@ -68,6 +70,8 @@ Exit codes: 0 done · 1 failed or refused · 2 used wrongly · 3 done in part
 	f.StringVar(&a.remote.CAFile, "ca", "", "`file` with the node's authority, for --server (default: the system's)")
 	root.MarkFlagsMutuallyExclusive("socket", "server")
 	root.MarkFlagsMutuallyExclusive("data-dir", "server")
+	root.MarkFlagsMutuallyExclusive("node", "server")
+	root.MarkFlagsMutuallyExclusive("node", "socket")
 
 	root.AddGroup(
 		&cobra.Group{ID: "look", Title: "Look:"},
@@ -80,9 +84,9 @@ Exit codes: 0 done · 1 failed or refused · 2 used wrongly · 3 done in part
 			root.AddCommand(c)
 		}
 	}
-	add("look", a.statusCmd(), a.explainCmd(), a.alarmCmd(), a.zoneCmd(), a.versionCmd())
-	add("order", a.overrideCmd(), a.drainCmd(), a.undrainCmd(), a.returnCmd(), a.gateCmd())
-	add("run", a.serveCmd(), a.checkCmd(), a.reloadCmd(), a.demoCmd(), a.completionCmd())
+	add("look", a.statusCmd(), a.explainCmd(), a.alarmCmd(), a.auditCmd(), a.zoneCmd(), a.versionCmd())
+	add("order", a.overrideCmd(), a.drainCmd(), a.undrainCmd(), a.returnCmd(), a.gateCmd(), a.siteCmd(), a.failoverCmd())
+	add("run", a.serveCmd(), a.checkCmd(), a.reloadCmd(), a.clusterCmd(), a.demoCmd(), a.completionCmd())
 	groupOf(root)
 	root.SetHelpCommandGroupID("run")
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -94,17 +98,6 @@ Exit codes: 0 done · 1 failed or refused · 2 used wrongly · 3 done in part
 	}
 	markRuns(root)
 	return root
-}
-
-// folder is the data folder that is meant, and whether anybody said so.
-func (a *app) folder() (path string, said bool) {
-	if a.dataDir != "" {
-		return a.dataDir, true
-	}
-	if dir := a.getenv("PHAROS_DATA_DIR"); dir != "" {
-		return dir, true
-	}
-	return config.DefaultDataDir, false
 }
 
 // client is the way to the node that the flags mean.
@@ -122,7 +115,10 @@ func (a *app) client() (*api.Client, error) {
 	if a.socket != "" {
 		return api.NewSocketClient(a.socket), nil
 	}
-	dir, _ := a.folder()
+	dir, err := a.nodeFolder()
+	if err != nil {
+		return nil, err
+	}
 	return api.NewSocketClient(api.SocketPath(dir)), nil
 }
 
@@ -162,10 +158,4 @@ func suggest(cmd *cobra.Command, word string) string {
 		return fmt.Sprintf(": did you mean %q?", near[0])
 	}
 	return ""
-}
-
-// demoAround tells whether a demo runs in its default folder.
-func demoAround() bool {
-	_, err := os.Stat(api.SocketPath(demoFolder()))
-	return err == nil
 }

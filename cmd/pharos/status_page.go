@@ -14,12 +14,19 @@ import (
 func (p *page) status(s api.Status) {
 	p.node(s.Node)
 	now := s.Node.Now
+	if s.Cluster != nil {
+		p.majority(*s.Cluster, false)
+	}
 	if len(s.Alarms) > 0 {
 		p.heading("ALARMS")
 		p.alarms(s.Alarms, now)
 	}
 	p.observe(s.Observe, now)
 	p.sites(s.Decision)
+	if s.Cluster != nil {
+		p.members(*s.Cluster)
+		p.whatWaits(*s.Cluster)
+	}
 	for _, svc := range s.Decision.Services {
 		p.service(svc, now)
 	}
@@ -51,8 +58,7 @@ func (p *page) node(n api.NodeStatus) {
 	if len(at) > 0 {
 		p.linef("answers at %s", strings.Join(at, ", "))
 	}
-	digest := n.Revision.Digest
-	p.linef("revision %d (%s) of %s · configuration %s of %s", n.Revision.Number, digest[:min(8, len(digest))],
+	p.linef("revision %d (%s) of %s · configuration %s of %s", n.Revision.Number, short(n.Revision.Digest),
 		clock(n.Now, n.Revision.Made), n.Config, clock(n.Now, n.Loaded))
 	if !n.ConfirmBy.IsZero() {
 		p.linef("%s", p.paint(yellow, fmt.Sprintf("The configuration goes back in %s unless confirmed: pharos reload confirm", ago(n.ConfirmBy.Sub(n.Now)))))
@@ -256,6 +262,9 @@ func (p *page) orders(d policy.Status, now time.Time) {
 
 func (p *page) next(s api.Status) {
 	next := s.Decision.Next
+	if s.Cluster != nil && s.Cluster.Majority.Next != "" && !slices.Contains(next, s.Cluster.Majority.Next) {
+		next = append([]string{s.Cluster.Majority.Next}, next...)
+	}
 	if !s.Node.ConfirmBy.IsZero() {
 		next = append([]string{"pharos reload confirm"}, next...)
 	}

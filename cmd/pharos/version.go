@@ -13,19 +13,19 @@ import (
 )
 
 func (a *app) versionCmd() *cobra.Command {
-	var node bool
+	var running bool
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Show what this program is, and with --node what the node runs",
 		Example: `  pharos version
-  pharos version --node -o json`,
+  pharos version --running -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := struct {
 				Client api.Version  `json:"client"`
 				Node   *api.Version `json:"node,omitempty"`
 			}{Client: buildVersion()}
-			if node {
+			if running {
 				err := a.ask(cmd.Context(), func(ctx context.Context, c *api.Client) error {
 					v, err := c.Version(ctx)
 					out.Node = &v
@@ -43,7 +43,7 @@ func (a *app) versionCmd() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&node, "node", false, "ask the node too")
+	cmd.Flags().BoolVar(&running, "running", false, "ask the running node too")
 	return cmd
 }
 

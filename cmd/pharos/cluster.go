@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/policy"
+)
+
+func (a *app) clusterCmd() *cobra.Command {
+	return groupOf(&cobra.Command{
+		Use:   "cluster",
+		Short: "Show the nodes, end a held start, manage keys, rehearse cuts",
+		Example: `  pharos cluster status
+  pharos cluster key new
+  pharos cluster keys list`,
+	}, a.clusterStatusCmd(), a.clusterRejoinCmd(), a.clusterBlockCmd(), a.clusterUnblockCmd(), a.keyCmd(), a.keysCmd())
+}
+
+func (a *app) clusterStatusCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show who is heard, votes, is held, or differs",
+		Example: `  pharos cluster status
+  pharos cluster status -o json | jq '.members[] | select(.state != "alive")'`,
+		Args: cobra.NoArgs,
+		RunE: a.withNode(func(ctx context.Context, c *api.Client) error {
+			s, err := c.Cluster(ctx)
+			if err != nil {
+				return err
+			}
+			return a.show(s, func(p *page) { p.cluster(s) })
+		}),
+	}
+}
+
+func (a *app) clusterRejoinCmd() *cobra.Command {
+	var order orderFlags
+	var alone bool
+	cmd := &cobra.Command{
+		Use:   "rejoin --alone --reason WHY",
+		Short: "Have a held node serve although it has not heard from the others",
+		Long: `A node that starts after a long stop is held: it serves no steered name until it
+has heard what happened meanwhile. This ends the wait. If others failed over
+meanwhile and can't be heard, the node serves the old answer beside theirs: ask
+there first. Needs the role approve.`,
+		Example: `  pharos cluster rejoin --alone --reason "blackout of all sites; the others have no power"`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !alone {
+				return usagef("expected --alone: the node goes on without knowing what the others did")
+			}
+			if err := needReason(order); err != nil {
+				return err
+			}
+			if err := order.check(); err != nil {
+				return err
+			}
+			return a.ask(cmd.Context(), func(ctx context.Context, c *api.Client) error {
+				s, err := c.Status(ctx)
+				if err != nil {
+					return err
+				}
+				return a.give(ctx, c, order, api.OrderRequest{Kind: policy.KindRejoin, Key: s.Node.Name})
+			})
+		},
+	}
+	order.add(cmd)
+	cmd.Flags().BoolVar(&alone, "alone", false, "without knowing what the others did meanwhile")
+	return cmd
+}
+
+func (a *app) clusterBlockCmd() *cobra.Command {
+	var order orderFlags
+	cmd := &cobra.Command{
+		Use:   "block SITE --for TIME --reason WHY",
+		Short: "Rehearse a cut: the node hears nothing of a site for a while",
+		Long: `The node drops the gossip of the site's nodes and its own probes of the site's
+targets, as if the line were cut. Only where the configuration has
+cluster.drills: true; it always ends by itself, is audited, and is shown by
+'pharos status'. Give it on both sides for a cut in both directions. Needs the
+role approve.`,
+		Example:           `  pharos cluster block city-b --for 5m --reason "drill of the DWDM cut"`,
+		Args:              exactly("SITE"),
+		ValidArgsFunction: a.complete(sites),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := needReason(order); err != nil {
+				return err
+			}
+			if order.expiry == 0 {
+				return usagef("a block always ends by itself: say after how long, such as --for 5m")
+			}
+			return a.order(cmd.Context(), order, api.OrderRequest{Kind: policy.KindBlock, Key: args[0]})
+		},
+	}
+	order.add(cmd)
+	order.addFor(cmd)
+	return cmd
+}
+
+func (a *app) clusterUnblockCmd() *cobra.Command {
+	var order orderFlags
+	cmd := &cobra.Command{
+		Use:               "unblock SITE",
+		Short:             "End a rehearsed cut before its time",
+		Example:           "  pharos cluster unblock city-b",
+		Args:              exactly("SITE"),
+		ValidArgsFunction: a.complete(blockedSites),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.order(cmd.Context(), order, api.OrderRequest{Kind: policy.KindBlock, Key: args[0], Clear: true})
+		},
+	}
+	order.add(cmd)
+	return cmd
+}
+
+func blockedSites(s api.Status) (words []string) {
+	if s.Cluster == nil {
+		return nil
+	}
+	for _, b := range s.Cluster.Blocked {
+		words = append(words, string(b.Site))
+	}
+	return words
+}
+
+// cluster is the whole page of cluster status.
+func (p *page) cluster(s api.ClusterStatus) {
+	p.linef("%s · as %s knows it", p.paint(bold, "cluster "+s.Name), s.Node)
+	p.majority(s, true)
+	p.electorate(s)
+	p.members(s)
+	p.whatWaits(s)
+	if len(s.Entries) > 0 {
+		p.heading("ENTRIES")
+		t := &table{indent: "  "}
+		for _, kind := range sortedKinds(s.Entries) {
+			t.add(c(string(kind)), cf("%d", s.Entries[kind]))
+		}
+		p.table(t)
+	}
+}
+
+// majority says whether anything can be decided; on a healthy day only where
+// it is asked for.
+func (p *page) majority(s api.ClusterStatus, always bool) {
+	m := s.Majority
+	switch {
+	case m.Margin < 0:
+		p.linef("%s", p.paint(red, m.Text))
+		if m.Next != "" {
+			p.linef("  → %s", m.Next)
+		}
+	case m.Margin == 0 && m.Of > 1:
+		p.linef("%s", p.paint(yellow, m.Text+": one more silent site and nothing can be decided"))
+	case always:
+		p.linef("%s", m.Text)
+	}
+}
+
+func (p *page) electorate(s api.ClusterStatus) {
+	p.heading("ELECTORATE")
+	t := &table{indent: "  "}
+	for _, site := range s.Electorate.Sites {
+		voice := cs(green, "votes")
+		if !site.Voiced {
+			voice = cs(red, "silent"+quoted(" for ", since(s.Now, site.Since)))
+		}
+		t.add(c(string(site.Site)), voice)
+	}
+	for _, site := range s.Electorate.Lost {
+		t.add(c(string(site)), cs(dim, "declared lost, does not count"))
+	}
+	p.table(t)
+}
+
+// members lists every node with what is to be known of it.
+func (p *page) members(s api.ClusterStatus) {
+	p.heading("NODES")
+	t := &table{indent: "  "}
+	t.head("NODE", "SITE", "STATE", "REVISION", "")
+	for _, m := range s.Members {
+		revision := c("")
+		if m.Revision.Number > 0 {
+			revision = cf("%d (%s)", m.Revision.Number, short(m.Revision.Digest))
+		}
+		t.add(c(string(m.Name)), c(string(m.Site)), memberState(m, s), revision, c(memberNotes(m)))
+	}
+	p.table(t)
+}
+
+func memberState(m api.Member, s api.ClusterStatus) cell {
+	switch {
+	case m.Self:
+		return cs(green, "this node")
+	case m.State == api.Alive:
+		return cs(green, "alive")
+	case m.State == api.Silent:
+		return cs(red, "silent"+quoted(" for ", since(s.Now, m.Heard)))
+	case m.State == api.Left:
+		return cs(yellow, "left"+quoted(" for ", since(s.Now, m.Heard)))
+	}
+	return cs(red, string(m.State))
+}
+
+func memberNotes(m api.Member) string {
+	var notes []string
+	if m.Held {
+		notes = append(notes, "held: serves no steered name yet")
+	}
+	switch {
+	case m.Suspects != "":
+		notes = append(notes, "abstains: "+m.Suspects)
+	case m.State == api.Alive && !m.Voting && !m.Held:
+		notes = append(notes, "does not vote")
+	}
+	for _, what := range m.Differs {
+		notes = append(notes, "other "+what)
+	}
+	if m.Offset != nil && *m.Offset != 0 {
+		notes = append(notes, "clock "+signed(*m.Offset))
+	}
+	if m.Problem != "" {
+		notes = append(notes, m.Problem)
+	}
+	return strings.Join(notes, " · ")
+}
+
+// signed is a difference of clocks: "+1h", "-20ms".
+func signed(d api.Duration) string {
+	if d > 0 {
+		return "+" + d.String()
+	}
+	return d.String()
+}
+
+// whatWaits lists what a person should look at: drills, conflicts, parked entries.
+func (p *page) whatWaits(s api.ClusterStatus) {
+	if len(s.Blocked) > 0 {
+		p.heading("DRILLS")
+		for _, b := range s.Blocked {
+			p.linef("  %s is not heard for %s more, by %s: %s", p.paint(yellow, string(b.Site)), ago(b.Until.Sub(s.Now)), b.Author, b.Reason)
+		}
+	}
+	if len(s.Conflicts) > 0 {
+		p.heading("CONFLICTS")
+		for _, x := range s.Conflicts {
+			p.linef("  %s %s: %s, given without knowledge of it", p.paint(yellow, string(x.Kind)), x.Key, conflictSide(x.Winner, s)+" stays")
+			p.linef("    lost: %s", conflictSide(x.Loser, s))
+			p.linef("    → pharos alarm ack %s", x.Cause)
+		}
+	}
+	if len(s.Parked) > 0 {
+		p.heading("PARKED")
+		for _, x := range s.Parked {
+			p.linef("  %s of %s wait: %s", entries(x.Count), x.Node, x.Why)
+		}
+	}
+}
+
+func conflictSide(o api.ConflictingOrder, s api.ClusterStatus) string {
+	return fmt.Sprintf("%s by %s on %s, %s ago%s", o.Text, o.Author, o.Stamp.Node, since(s.Now, o.Stamp.Time()), quoted(": ", o.Reason))
+}
+
+func entries(n int) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return fmt.Sprintf("%d entries", n)
+}
