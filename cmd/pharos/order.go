@@ -166,7 +166,7 @@ func orderWord(r api.OrderRequest) string {
 	case r.Kind == policy.KindActiveMetro && r.Key == "all":
 		return "failover of all services to metro " + string(r.Metro)
 	case r.Kind == policy.KindActiveMetro:
-		return "failover of " + r.Key + " to metro " + string(r.Metro)
+		return "failover of " + strings.TrimPrefix(r.Key, "service/") + " to metro " + string(r.Metro)
 	case r.Kind == policy.KindRejoin:
 		return "held start of " + r.Key + " ended"
 	case r.Kind == policy.KindBlock && r.Clear:

@@ -141,7 +141,7 @@ node of the old metro may still start with the old answer. Needs the role approv
 		Example: `  pharos failover --all --to far --reason "both centres of the city are lost" --dry-run
   pharos failover --service shop --to far --reason "INC-9: fire"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			key := service
+			key := "service/" + service
 			switch {
 			case len(args) > 0:
 				return usagef("unexpected %q: name services with --service SERVICE or --all", strings.Join(args, " "))

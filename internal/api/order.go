@@ -28,7 +28,7 @@ const (
 // whoever the connection belongs to.
 type OrderRequest struct {
 	Kind       policy.Kind    `json:"kind" enum:"override,drain,return,gate,ack,site-lost,active-metro,rejoin,block"`
-	Key        string         `json:"key" doc:"override: name/NAME, service/SERVICE or all. drain: site/SITE, endpoint/SERVICE/SITE. return: the service. gate: the rule. ack: the alarm's cause. site-lost and block: the site. active-metro: the service, or all. rejoin: the node" minLength:"1"`
+	Key        string         `json:"key" doc:"override: name/NAME, service/SERVICE or all. drain: site/SITE, endpoint/SERVICE/SITE. return: the service. gate: the rule. ack: the alarm's cause. site-lost and block: the site. active-metro: service/SERVICE or all. rejoin: the node" minLength:"1"`
 	Also       []string       `json:"also,omitempty" maxItems:"100" doc:"site-lost: more sites, judged together with the key"`
 	Clear      bool           `json:"clear,omitempty" doc:"ends an override, a drain, an acknowledgement, a loss (readmit) or a block"`
 	Override   *OverrideBody  `json:"override,omitempty"`
@@ -46,9 +46,14 @@ type OrderRequest struct {
 // Order is the request as policy judges it, by the given author.
 func (r OrderRequest) Order(author string) policy.Order {
 	o := policy.Order{
-		Kind: r.Kind, Key: r.Key, Also: r.Also, Clear: r.Clear,
+		Kind: r.Kind, Key: r.Key, Clear: r.Clear,
 		ReturnTo: r.ReturnTo, Metro: r.Metro, GateOpen: r.GateOpen,
 		Author: author, Reason: r.Reason, For: time.Duration(r.For), BreakGlass: r.BreakGlass,
+	}
+	if len(r.Also) > 0 {
+		for _, s := range append([]string{r.Key}, r.Also...) {
+			o.Sites = append(o.Sites, policy.SiteID(s))
+		}
 	}
 	if b := r.Override; b != nil {
 		o.Override = &policy.Override{
