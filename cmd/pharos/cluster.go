@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -134,12 +133,16 @@ func (p *page) cluster(s api.ClusterStatus) {
 	p.majority(s, true)
 	p.electorate(s)
 	p.members(s)
-	p.whatWaits(s)
-	if len(s.Entries) > 0 {
+	p.drills(s)
+	p.conflicts(s)
+	if len(s.Entries) > 0 || s.Parked > 0 {
 		p.heading("ENTRIES")
 		t := &table{indent: "  "}
 		for _, kind := range sortedKinds(s.Entries) {
 			t.add(c(string(kind)), cf("%d", s.Entries[kind]))
+		}
+		if s.Parked > 0 {
+			t.add(cs(yellow, "parked"), cf("%d wait until the configuration knows who signed them", s.Parked))
 		}
 		p.table(t)
 	}
@@ -238,37 +241,23 @@ func signed(d api.Duration) string {
 	return d.String()
 }
 
-// whatWaits lists what a person should look at: drills, conflicts, parked entries.
-func (p *page) whatWaits(s api.ClusterStatus) {
+// drills lists the faults on purpose.
+func (p *page) drills(s api.ClusterStatus) {
 	if len(s.Blocked) > 0 {
 		p.heading("DRILLS")
 		for _, b := range s.Blocked {
 			p.linef("  %s is not heard for %s more, by %s: %s", p.paint(yellow, string(b.Site)), ago(b.Until.Sub(s.Now)), b.Author, b.Reason)
 		}
 	}
+}
+
+// conflicts lists orders that met; status has them among its alarms.
+func (p *page) conflicts(s api.ClusterStatus) {
 	if len(s.Conflicts) > 0 {
 		p.heading("CONFLICTS")
-		for _, x := range s.Conflicts {
-			p.linef("  %s %s: %s, given without knowledge of it", p.paint(yellow, string(x.Kind)), x.Key, conflictSide(x.Winner, s)+" stays")
-			p.linef("    lost: %s", conflictSide(x.Loser, s))
-			p.linef("    → pharos alarm ack %s", x.Cause)
-		}
 	}
-	if len(s.Parked) > 0 {
-		p.heading("PARKED")
-		for _, x := range s.Parked {
-			p.linef("  %s of %s wait: %s", entries(x.Count), x.Node, x.Why)
-		}
+	for _, x := range s.Conflicts {
+		p.linef("  %s  %s (for %s)", p.paint(yellow, x.Cause), x.Text, since(s.Now, x.Since))
+		p.linef("    → pharos alarm ack %s", x.Cause)
 	}
-}
-
-func conflictSide(o api.ConflictingOrder, s api.ClusterStatus) string {
-	return fmt.Sprintf("%s by %s on %s, %s ago%s", o.Text, o.Author, o.Stamp.Node, since(s.Now, o.Stamp.Time()), quoted(": ", o.Reason))
-}
-
-func entries(n int) string {
-	if n == 1 {
-		return "1 entry"
-	}
-	return fmt.Sprintf("%d entries", n)
 }

@@ -169,18 +169,46 @@ func (a *app) keysMoveCmd(verb, short string, move func(*api.Client, context.Con
 	return &cobra.Command{
 		Use:     verb + " FINGERPRINT",
 		Short:   short,
+		Long:    short + ".\nThe beginning of a fingerprint suffices where only one key has it.",
 		Example: "  pharos cluster keys " + verb + " 3f9a2c1b",
 		Args:    exactly("FINGERPRINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.ask(cmd.Context(), func(ctx context.Context, c *api.Client) error {
-				k, err := move(c, ctx, strings.ToLower(args[0]))
+				k, err := c.GossipKeys(ctx)
 				if err != nil {
+					return err
+				}
+				fingerprint, err := findKey(k, strings.ToLower(args[0]))
+				if err != nil {
+					return err
+				}
+				if k, err = move(c, ctx, fingerprint); err != nil {
 					return err
 				}
 				return a.show(k, func(p *page) { p.gossipKeys(k) })
 			})
 		},
 	}
+}
+
+// findKey is the one key whose fingerprint begins as typed.
+func findKey(k api.GossipKeys, typed string) (string, error) {
+	var all, found []string
+	for _, key := range k.Keys {
+		all = append(all, key.Fingerprint)
+		if strings.HasPrefix(key.Fingerprint, typed) {
+			found = append(found, key.Fingerprint)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return "", usagef("%s begins several fingerprints: %s", typed, strings.Join(found, ", "))
+	case len(all) == 0:
+		return "", fmt.Errorf("no key %s: no node tells of any gossip key", typed)
+	}
+	return "", fmt.Errorf("no key %s: there are %s", typed, strings.Join(all, ", "))
 }
 
 // keysIncomplete says which nodes lack a key that others have: done in part.
@@ -199,20 +227,16 @@ func keysIncomplete(k api.GossipKeys) error {
 
 func (p *page) gossipKeys(k api.GossipKeys) {
 	keys := &table{}
-	keys.head("KEY", "", "")
+	keys.head("KEY", "SENT WITH BY", "")
 	for _, key := range k.Keys {
-		use, lacks := c(""), cs(green, "every node has it")
-		if key.Used {
-			use = cs(green, "sent with")
+		state := cs(green, "every node takes it")
+		switch {
+		case len(key.Missing) > 0:
+			state = cs(yellow, "not confirmed by "+nodeNames(key.Missing))
+		case len(key.Unwritten) > 0:
+			state = cs(yellow, "in no keys_file on "+nodeNames(key.Unwritten)+": a restart there loses it")
 		}
-		if len(key.Missing) > 0 {
-			names := make([]string, len(key.Missing))
-			for i, n := range key.Missing {
-				names[i] = string(n)
-			}
-			lacks = cs(yellow, "not confirmed by "+strings.Join(names, ", "))
-		}
-		keys.add(c(key.Fingerprint), use, lacks)
+		keys.add(c(key.Fingerprint), c(or(nodeNames(key.Sends), "nobody")), state)
 	}
 	if len(k.Keys) == 0 {
 		p.linef("No gossip keys.")
@@ -221,18 +245,45 @@ func (p *page) gossipKeys(k api.GossipKeys) {
 	}
 	p.heading("NODES")
 	nodes := &table{indent: "  "}
-	nodes.head("NODE", "SITE", "KEYS, THE ONE SENT WITH FIRST")
+	nodes.head("NODE", "SITE", "KEYS")
 	for _, n := range k.Nodes {
-		has := c(strings.Join(n.Keys, " "))
-		switch {
-		case n.Lost:
-			has = cs(dim, "its site is declared lost: nobody waits for it")
-		case n.Problem != "":
-			has = cs(yellow, n.Problem)
-		}
-		nodes.add(c(string(n.Node)), c(string(n.Site)), has)
+		nodes.add(c(string(n.Node)), c(string(n.Site)), nodeKeys(n))
 	}
 	p.table(nodes)
+}
+
+// nodeKeys is what a node does with each of its keys.
+func nodeKeys(n api.NodeKeys) cell {
+	switch {
+	case n.Lost:
+		return cs(dim, "its site is declared lost: nobody waits for it")
+	case n.Problem != "":
+		return cs(yellow, n.Problem)
+	}
+	var all []string
+	for _, k := range n.Keys {
+		word := short(k.Fingerprint)
+		switch {
+		case k.Sends && !k.First:
+			word += " (sends, but not after a restart: it is not first in the keys_file)"
+		case k.Sends:
+			word += " (sends)"
+		case !k.Taken:
+			word += " (in the keys_file, not read yet)"
+		case k.First:
+			word += " (first in the keys_file)"
+		}
+		all = append(all, word)
+	}
+	return c(strings.Join(all, " · "))
+}
+
+func nodeNames(nodes []policy.NodeID) string {
+	words := make([]string, len(nodes))
+	for i, n := range nodes {
+		words[i] = string(n)
+	}
+	return strings.Join(words, ", ")
 }
 
 func sortedKinds(of map[policy.Kind]int) []policy.Kind { return slices.Sorted(maps.Keys(of)) }

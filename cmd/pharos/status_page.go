@@ -25,7 +25,7 @@ func (p *page) status(s api.Status) {
 	p.sites(s.Decision)
 	if s.Cluster != nil {
 		p.members(*s.Cluster)
-		p.whatWaits(*s.Cluster)
+		p.drills(*s.Cluster)
 	}
 	for _, svc := range s.Decision.Services {
 		p.service(svc, now)

@@ -15,8 +15,8 @@ type ClusterStatus struct {
 	Members    []Member            `json:"members" doc:"every configured node, in the order of the configuration"`
 	Electorate Electorate          `json:"electorate"`
 	Majority   Majority            `json:"majority"`
-	Conflicts  []Conflict          `json:"conflicts" doc:"orders that met an order given without knowledge of them, until the alarm is acknowledged"`
-	Parked     []Parked            `json:"parked" doc:"entries of authors that the configuration does not know"`
+	Conflicts  []Conflict          `json:"conflicts" doc:"orders that were given without knowledge of each other, until the alarm is acknowledged"`
+	Parked     int                 `json:"parked,omitempty" doc:"entries that wait until the configuration knows who signed them"`
 	Entries    map[policy.Kind]int `json:"entries,omitempty" doc:"how many entries of each kind are held"`
 	Blocked    []Block             `json:"blocked" doc:"drills: sites that this node does not hear, on purpose"`
 }
@@ -76,29 +76,12 @@ type Majority struct {
 	Next   string `json:"next,omitempty" doc:"the next sensible command, where there is no majority" example:"pharos site lost city-a city-b --reason ..."`
 }
 
-// Conflict is an order that lost to one given without knowledge of it.
+// Conflict is two orders on one thing, given without knowledge of each other:
+// one stays everywhere, the other is lost.
 type Conflict struct {
-	Kind   policy.Kind      `json:"kind"`
-	Key    string           `json:"key"`
-	Winner ConflictingOrder `json:"winner"`
-	Loser  ConflictingOrder `json:"loser"`
-	Cause  string           `json:"cause" doc:"of the alarm; acknowledging it ends the conflict" example:"conflict/override/all"`
-}
-
-// ConflictingOrder is one side of a conflict.
-type ConflictingOrder struct {
-	Stamp  policy.Stamp `json:"stamp"`
-	Author string       `json:"author"`
-	Reason string       `json:"reason,omitempty"`
-	Text   string       `json:"text" doc:"what was ordered, in a few words" example:"site city-b"`
-}
-
-// Parked is entries that wait until their author is known.
-type Parked struct {
-	Node  policy.NodeID `json:"node" doc:"who signed them"`
-	Count int           `json:"count"`
-	Since time.Time     `json:"since"`
-	Why   string        `json:"why" example:"no such node in the configuration"`
+	Cause string    `json:"cause" doc:"of the alarm; acknowledging it ends the conflict" example:"conflict/override/all"`
+	Text  string    `json:"text" doc:"which stays and which is lost"`
+	Since time.Time `json:"since"`
 }
 
 // Block is a drill: what a node does not hear, on purpose.
@@ -116,22 +99,70 @@ type GossipKeys struct {
 	Nodes []NodeKeys  `json:"nodes" doc:"every configured node"`
 }
 
-// GossipKey is one key, by the beginning of its SHA-256.
+// GossipKey is one key, by its fingerprint, over all nodes.
 type GossipKey struct {
-	Fingerprint string          `json:"fingerprint" example:"3f9a2c1b"`
-	Used        bool            `json:"used,omitempty" doc:"the node that tells sends with it"`
-	Missing     []policy.NodeID `json:"missing,omitempty" doc:"who has not confirmed that it has it"`
+	Fingerprint string          `json:"fingerprint" example:"3f9a2c1b77d0e1aa"`
+	Sends       []policy.NodeID `json:"sends,omitempty" doc:"who sends with it"`
+	Missing     []policy.NodeID `json:"missing,omitempty" doc:"who, of those that count, has not confirmed that it takes it"`
+	Unwritten   []policy.NodeID `json:"unwritten,omitempty" doc:"who takes it and has it in no keys_file: a restart would lose it"`
 }
 
-// NodeKeys is the gossip keys of one node.
+// NodeKeys is the gossip keys of one node, as it last told.
 type NodeKeys struct {
 	Node    policy.NodeID `json:"node"`
 	Site    policy.SiteID `json:"site"`
 	Self    bool          `json:"self,omitempty"`
 	Lost    bool          `json:"lost,omitempty" doc:"its site is declared lost: nobody waits for it"`
-	Keys    []string      `json:"keys" doc:"fingerprints, the one that it sends with first"`
-	Heard   time.Time     `json:"heard,omitzero" doc:"when it said so; none: never"`
-	Problem string        `json:"problem,omitempty" doc:"why its keys are not known, or its keys_file was refused"`
+	Keys    []NodeKey     `json:"keys"`
+	Problem string        `json:"problem,omitempty" doc:"why its keys are not known"`
+}
+
+// NodeKey is one gossip key on one node.
+type NodeKey struct {
+	Fingerprint string `json:"fingerprint"`
+	Taken       bool   `json:"taken,omitempty" doc:"what it encrypts can be read"`
+	Sends       bool   `json:"sends,omitempty" doc:"it encrypts what the node sends"`
+	InFile      bool   `json:"in_file,omitempty" doc:"it stands in the node's keys_file"`
+	First       bool   `json:"first,omitempty" doc:"it stands there first: the node sends with it after its next start"`
+}
+
+// NewGossipKeys sums up what the nodes told, in the order in which keys are met.
+func NewGossipKeys(nodes []NodeKeys) GossipKeys {
+	all := GossipKeys{Keys: []GossipKey{}, Nodes: nodes}
+	at := map[string]int{}
+	for _, n := range nodes {
+		for _, k := range n.Keys {
+			if _, met := at[k.Fingerprint]; !met {
+				at[k.Fingerprint] = len(all.Keys)
+				all.Keys = append(all.Keys, GossipKey{Fingerprint: k.Fingerprint})
+			}
+		}
+	}
+	for i := range all.Keys {
+		for _, n := range nodes {
+			all.Keys[i].note(n)
+		}
+	}
+	return all
+}
+
+// note adds what a node told of the key.
+func (g *GossipKey) note(n NodeKeys) {
+	var has NodeKey
+	for _, k := range n.Keys {
+		if k.Fingerprint == g.Fingerprint {
+			has = k
+		}
+	}
+	if has.Sends {
+		g.Sends = append(g.Sends, n.Node)
+	}
+	if !has.Taken && !n.Lost {
+		g.Missing = append(g.Missing, n.Node)
+	}
+	if has.Taken && !has.InFile {
+		g.Unwritten = append(g.Unwritten, n.Node)
+	}
 }
 
 // AuditQuery chooses records.

@@ -62,7 +62,7 @@ func (h handlers) registerKeys(api huma.API) {
 func (h handlers) registerKey(api huma.API, verb, summary, text string, act func(ctx context.Context, fingerprint, author string) (GossipKeys, error)) {
 	type keyInput struct {
 		Body struct {
-			Fingerprint string `json:"fingerprint" minLength:"4" maxLength:"64" pattern:"^[0-9a-f]+$" doc:"of the key, as listed" example:"3f9a2c1b"`
+			Fingerprint string `json:"fingerprint" pattern:"^[0-9a-f]{16}$" doc:"of the key, as listed" example:"3f9a2c1b77d0e1aa"`
 		}
 	}
 	huma.Register(api, operation(Admin, http.MethodPost, "/v1/cluster/keys/"+verb, "cluster-keys-"+verb, summary,

@@ -29,13 +29,24 @@ func clusterStatus(s situation, decision policy.Status) api.ClusterStatus {
 	set := s.running.settings
 	c := api.ClusterStatus{
 		Name: set.Policy.Cluster, Node: set.Node.Name, Now: time.Now(),
-		Members: []api.Member{}, Conflicts: []api.Conflict{}, Parked: []api.Parked{}, Blocked: []api.Block{},
+		Members: []api.Member{}, Conflicts: conflicts(decision), Blocked: []api.Block{},
 	}
 	for _, m := range set.Nodes {
 		c.Members = append(c.Members, member(s, m, decision))
 	}
 	c.Electorate, c.Majority = electorate(set, decision)
 	return c
+}
+
+// conflicts are the alarms that tell of orders that met.
+func conflicts(decision policy.Status) []api.Conflict {
+	list := []api.Conflict{}
+	for _, a := range decision.Alarms {
+		if strings.HasPrefix(a.Cause, "conflict/") && !a.Acknowledged {
+			list = append(list, api.Conflict{Cause: a.Cause, Text: a.Text, Since: a.Since})
+		}
+	}
+	return list
 }
 
 func member(s situation, m config.Node, decision policy.Status) api.Member {
@@ -148,13 +159,13 @@ func (n *Node) VerifyAudit(context.Context) (api.AuditVerdict, error) {
 // GossipKeys tells which node has which gossip key.
 func (n *Node) GossipKeys(context.Context) (api.GossipKeys, error) {
 	set := n.situation().running.settings
-	keys := api.GossipKeys{Keys: []api.GossipKey{}, Nodes: []api.NodeKeys{}}
+	var nodes []api.NodeKeys
 	for _, m := range set.Nodes {
-		keys.Nodes = append(keys.Nodes, api.NodeKeys{
-			Node: m.Name, Site: m.Site, Self: m.Name == set.Node.Name, Keys: []string{}, Problem: "this node is alone: it has no gossip",
+		nodes = append(nodes, api.NodeKeys{
+			Node: m.Name, Site: m.Site, Self: m.Name == set.Node.Name, Keys: []api.NodeKey{}, Problem: "this node is alone: it has no gossip",
 		})
 	}
-	return keys, nil
+	return api.NewGossipKeys(nodes), nil
 }
 
 // AddGossipKeys has every node read its keys_file again.

@@ -142,9 +142,9 @@ func NewGossipKey() (key, fingerprint string) {
 	return base64.StdEncoding.EncodeToString(raw), KeyFingerprint(raw)
 }
 
-// KeyFingerprint names a gossip key without telling it: the first 8 hexadecimal
-// digits of its SHA-256.
+// KeyFingerprint names a gossip key without telling it, as the nodes do among
+// one another: the beginning of a SHA-256.
 func KeyFingerprint(key []byte) string {
-	sum := sha256.Sum256(key)
-	return hex.EncodeToString(sum[:4])
+	sum := sha256.Sum256(append([]byte("pharos gossip key\x00"), key...))
+	return hex.EncodeToString(sum[:8])
 }

@@ -124,7 +124,7 @@ func TestGossipKeysAreFresh(t *testing.T) {
 	if err != nil || len(raw) != 32 || a == b {
 		t.Errorf("%q and %q: %v", a, b, err)
 	}
-	if len(of) != 8 || of != KeyFingerprint(raw) {
+	if len(of) != 16 || of != KeyFingerprint(raw) {
 		t.Errorf("fingerprint %q", of)
 	}
 }
