@@ -51,6 +51,7 @@ func (r OrderRequest) Order(author string) policy.Order {
 		Author: author, Reason: r.Reason, For: time.Duration(r.For), BreakGlass: r.BreakGlass,
 	}
 	if len(r.Also) > 0 {
+		o.Key = ""
 		for _, s := range append([]string{r.Key}, r.Also...) {
 			o.Sites = append(o.Sites, policy.SiteID(s))
 		}

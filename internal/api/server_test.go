@@ -109,7 +109,7 @@ func TestOrderSaysWhoIsWaitedFor(t *testing.T) {
 		t.Errorf("given as %+v, want %+v", b.given[0], want)
 	}
 	want := policy.Order{
-		Kind: policy.KindSiteLost, Key: "city-a", Sites: []policy.SiteID{"city-a", "city-b"}, Reason: "flood", Author: userName(s.access.Load().uid),
+		Kind: policy.KindSiteLost, Sites: []policy.SiteID{"city-a", "city-b"}, Reason: "flood", Author: userName(s.access.Load().uid),
 	}
 	if diff := cmp.Diff(want, b.orders[0]); diff != "" {
 		t.Error(diff)
