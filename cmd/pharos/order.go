@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,8 +91,10 @@ func needReason(f orderFlags) error {
 
 func (p *page) orderResult(r api.OrderRequest, res api.OrderResult) {
 	p.preview(res.Preview.Names)
-	for _, w := range res.Preview.Warnings {
-		p.linef("%s %s", p.paint(yellow, "warning:"), w)
+	for i, w := range res.Preview.Warnings {
+		if !slices.Contains(res.Preview.Warnings[:i], w) { // an order of several parts may say it of each
+			p.linef("%s %s", p.paint(yellow, "warning:"), w)
+		}
 	}
 	switch {
 	case res.DryRun:
