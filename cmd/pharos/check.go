@@ -65,6 +65,7 @@ could not be asked.`,
 				}
 				f.config = args[0]
 			}
+			a.node = f.node // --diff asks that node
 			return a.check(cmd.Context(), f)
 		},
 	}

@@ -9,6 +9,8 @@ type metrics struct {
 	beats      *prometheus.CounterVec
 }
 
+func laneNames() []string { return []string{"webhook", "exec", "syslog"} }
+
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -33,5 +35,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			return nil, err
 		}
 	}
+	for _, l := range laneNames() { // so that a rate has something to start from
+		m.deliveries.WithLabelValues(l, "sent")
+		m.deliveries.WithLabelValues(l, "given-up")
+		m.failed.WithLabelValues(l)
+	}
+	m.beats.WithLabelValues("sent")
+	m.beats.WithLabelValues("failed")
 	return m, nil
 }
