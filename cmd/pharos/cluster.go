@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -118,11 +120,10 @@ func (a *app) clusterUnblockCmd() *cobra.Command {
 }
 
 func blockedSites(s api.Status) (words []string) {
-	if s.Cluster == nil {
-		return nil
-	}
-	for _, b := range s.Cluster.Blocked {
-		words = append(words, string(b.Site))
+	for _, b := range s.Decision.Blocks {
+		if string(b.Node) == s.Node.Name {
+			words = append(words, string(b.Site))
+		}
 	}
 	return words
 }
@@ -130,10 +131,13 @@ func blockedSites(s api.Status) (words []string) {
 // cluster is the whole page of cluster status.
 func (p *page) cluster(s api.ClusterStatus) {
 	p.linef("%s · as %s knows it", p.paint(bold, "cluster "+s.Name), s.Node)
-	p.majority(s, true)
+	p.majority(s.Majority)
+	if s.Contact != "" {
+		p.linef("%s", s.Contact)
+	}
 	p.electorate(s)
-	p.members(s)
-	p.drills(s)
+	p.members(s.Members, s.Now)
+	p.drills(s.Blocks, s.Now)
 	p.conflicts(s)
 	if len(s.Entries) > 0 || s.Parked > 0 {
 		p.heading("ENTRIES")
@@ -146,90 +150,89 @@ func (p *page) cluster(s api.ClusterStatus) {
 		}
 		p.table(t)
 	}
+	p.nextCommands(s.Next)
 }
 
-// majority says whether anything can be decided; on a healthy day only where
-// it is asked for.
-func (p *page) majority(s api.ClusterStatus, always bool) {
-	m := s.Majority
+// majority says whether anything can be decided.
+func (p *page) majority(m api.Majority) {
+	text := fmt.Sprintf("%d of %s speak, %d needed: ", m.Have, count(m.Of, "site"), m.Need)
 	switch {
 	case m.Margin < 0:
-		p.linef("%s", p.paint(red, m.Text))
-		if m.Next != "" {
-			p.linef("  → %s", m.Next)
-		}
-	case m.Margin == 0 && m.Of > 1:
-		p.linef("%s", p.paint(yellow, m.Text+": one more silent site and nothing can be decided"))
-	case always:
-		p.linef("%s", m.Text)
+		p.linef("%s%s", text, p.paint(red, "nothing can be decided"))
+	case m.Of == 1:
+		p.linef("%s%s", text, p.paint(green, "this site decides alone"))
+	case m.Margin == 0:
+		p.linef("%s%s", text, p.paint(yellow, "one more silent site, and nothing can be decided"))
+	default:
+		p.linef("%s%s", text, p.paint(green, count(m.Margin, "more site")+" may fall silent"))
 	}
 }
 
 func (p *page) electorate(s api.ClusterStatus) {
 	p.heading("ELECTORATE")
 	t := &table{indent: "  "}
-	for _, site := range s.Electorate.Sites {
-		voice := cs(green, "votes")
-		if !site.Voiced {
-			voice = cs(red, "silent"+quoted(" for ", since(s.Now, site.Since)))
+	for _, site := range s.Electorate {
+		voice := cs(green, "speaks")
+		switch {
+		case site.Lost:
+			voice = cs(dim, "declared lost, does not count")
+		case !site.Heard:
+			voice = cs(red, "silent"+quoted(" for ", since(s.Now, site.Silent)))
+		case site.Abstains:
+			voice = cs(yellow, "abstains: its nodes suspect themselves")
 		}
 		t.add(c(string(site.Site)), voice)
-	}
-	for _, site := range s.Electorate.Lost {
-		t.add(c(string(site)), cs(dim, "declared lost, does not count"))
 	}
 	p.table(t)
 }
 
 // members lists every node with what is to be known of it.
-func (p *page) members(s api.ClusterStatus) {
+func (p *page) members(all []api.Member, now time.Time) {
 	p.heading("NODES")
 	t := &table{indent: "  "}
 	t.head("NODE", "SITE", "STATE", "REVISION", "")
-	for _, m := range s.Members {
+	for _, m := range all {
 		revision := c("")
-		if m.Revision.Number > 0 {
-			revision = cf("%d (%s)", m.Revision.Number, short(m.Revision.Digest))
+		if m.Revision > 0 {
+			revision = cf("%d (%s)", m.Revision, short(m.Digest))
 		}
-		t.add(c(string(m.Name)), c(string(m.Site)), memberState(m, s), revision, c(memberNotes(m)))
+		t.add(c(string(m.Node)), c(string(m.Site)), memberState(m), revision, c(memberNotes(m)))
 	}
 	p.table(t)
 }
 
-func memberState(m api.Member, s api.ClusterStatus) cell {
+func memberState(m api.Member) cell {
 	switch {
 	case m.Self:
 		return cs(green, "this node")
 	case m.State == api.Alive:
 		return cs(green, "alive")
 	case m.State == api.Silent:
-		return cs(red, "silent"+quoted(" for ", since(s.Now, m.Heard)))
-	case m.State == api.Left:
-		return cs(yellow, "left"+quoted(" for ", since(s.Now, m.Heard)))
+		return cs(red, "silent for "+ago(m.Age))
 	}
 	return cs(red, string(m.State))
 }
 
 func memberNotes(m api.Member) string {
 	var notes []string
-	if m.Held {
-		notes = append(notes, "held: serves no steered name yet")
+	note := func(is bool, text string) {
+		if is {
+			notes = append(notes, text)
+		}
 	}
-	switch {
-	case m.Suspects != "":
-		notes = append(notes, "abstains: "+m.Suspects)
-	case m.State == api.Alive && !m.Voting && !m.Held:
-		notes = append(notes, "does not vote")
-	}
-	for _, what := range m.Differs {
-		notes = append(notes, "other "+what)
+	if m.State == api.Alive {
+		note(m.Held, "held: answers no steered name")
+		note(m.Suspect, "suspects itself, abstains")
+		note(!m.Suspect && m.Probes && !m.Votes, "its votes do not count")
+		note(m.Probes && !m.Decides && !m.Held && !m.Suspect, "hears no majority")
+		note(!m.SameAnswers, "other answers")
+		note(!m.SameConfig, "other configuration")
+		note(!m.SameZones, "other zones")
 	}
 	if m.Offset != nil && *m.Offset != 0 {
 		notes = append(notes, "clock "+signed(*m.Offset))
 	}
-	if m.Problem != "" {
-		notes = append(notes, m.Problem)
-	}
+	note(m.Problem != "", m.Problem)
 	return strings.Join(notes, " · ")
 }
 
@@ -242,12 +245,12 @@ func signed(d api.Duration) string {
 }
 
 // drills lists the faults on purpose.
-func (p *page) drills(s api.ClusterStatus) {
-	if len(s.Blocked) > 0 {
+func (p *page) drills(all []policy.BlockStatus, now time.Time) {
+	if len(all) > 0 {
 		p.heading("DRILLS")
-		for _, b := range s.Blocked {
-			p.linef("  %s is not heard for %s more, by %s: %s", p.paint(yellow, string(b.Site)), ago(b.Until.Sub(s.Now)), b.Author, b.Reason)
-		}
+	}
+	for _, b := range all {
+		p.linef("  %s does not hear %s for %s more, by %s: %s", p.paint(yellow, string(b.Node)), b.Site, ago(b.Expires.Sub(now)), b.Author, b.Reason)
 	}
 }
 

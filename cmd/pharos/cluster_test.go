@@ -29,60 +29,82 @@ func wantPage(t *testing.T, want string, show func(p *page)) {
 }
 
 // cutOff is what a remote node knows of two sites that fell silent.
-func cutOff() api.ClusterStatus {
-	hour := api.Duration(time.Hour)
-	rev := func(n uint64, digest string) api.RevisionStatus {
-		return api.RevisionStatus{Number: n, Digest: digest}
+func cutOff() policy.Status {
+	alike := policy.MemberStatus{
+		Site: "remote", Probes: true, Heard: true, Revision: 1812, Digest: "810c74bd00",
+		SameAnswers: true, SameConfig: true, SameZones: true,
 	}
-	return api.ClusterStatus{
-		Name: "prod", Node: "edge-r1", Now: noon,
-		Members: []api.Member{
-			{Name: "edge-a1", Site: "city-a", State: api.Silent, Heard: noon.Add(-4 * time.Minute), Revision: rev(1812, "810c74bd00")},
-			{Name: "edge-b1", Site: "city-b", State: api.NeverHeard, Problem: "wrong gossip key"},
-			{Name: "edge-r1", Site: "remote", State: api.Alive, Self: true, Voting: true, Revision: rev(1812, "810c74bd00")},
-			{Name: "edge-r2", Site: "remote", State: api.Alive, Held: true, Offset: &hour, Differs: []string{"configuration", "zones"}},
-			{Name: "edge-r3", Site: "remote", State: api.Alive, Suspects: "none of its probes succeeds"},
-			{Name: "edge-r4", Site: "remote", State: api.Left, Heard: noon.Add(-time.Hour)},
+	is := func(name policy.NodeID, change func(m *policy.MemberStatus)) policy.MemberStatus {
+		m := alike
+		m.Node = name
+		change(&m)
+		return m
+	}
+	return policy.Status{
+		Cluster: "prod", Node: "edge-r1", Now: noon,
+		Contact: "2 of 3 sites silent for 4m, no majority, serving revision 1812",
+		Next:    []string{"pharos site lost city-a city-b --reason ..."},
+		Members: []policy.MemberStatus{
+			is("edge-a1", func(m *policy.MemberStatus) {
+				m.Site, m.Heard, m.Age, m.SameConfig = "city-a", false, 4*time.Minute, false
+			}),
+			is("edge-b1", func(m *policy.MemberStatus) { m.Site, m.Heard, m.Revision, m.SameAnswers = "city-b", false, 0, false }),
+			is("edge-r1", func(*policy.MemberStatus) {}),
+			is("edge-r2", func(m *policy.MemberStatus) {
+				m.Held, m.SameAnswers, m.SameConfig, m.SameZones = true, false, false, false
+			}),
+			is("edge-r3", func(m *policy.MemberStatus) { m.Suspect = true }),
+			is("edge-r4", func(m *policy.MemberStatus) { m.Decides, m.Probes = false, false }),
+			is("edge-r5", func(m *policy.MemberStatus) { m.Decides = true }),
 		},
-		Electorate: api.Electorate{
-			Sites: []api.ElectorateSite{{Site: "city-a", Since: noon.Add(-4 * time.Minute)}, {Site: "city-b"}, {Site: "remote", Voiced: true}},
-			Lost:  []policy.SiteID{"city-c"},
+		Sites: []policy.SiteStatus{
+			{Site: "city-a", Votes: true, Silent: noon.Add(-4 * time.Minute)},
+			{Site: "city-b", Votes: true},
+			{Site: "remote", Votes: true, Heard: true},
+			{Site: "city-c", Lost: true},
 		},
-		Majority: api.Majority{
-			Have: 1, Need: 2, Of: 3, Margin: -1,
-			Text: "2 of 3 sites silent for 4m, no majority, serving revision 1812",
-			Next: "pharos site lost city-a city-b --reason ...",
-		},
-		Conflicts: []api.Conflict{{Cause: "conflict/override/all", Text: "two orders met", Since: noon.Add(-time.Minute)}},
-		Parked:    3,
-		Entries:   map[policy.Kind]int{policy.KindMove: 12, policy.KindDrain: 1},
-		Blocked:   []api.Block{{Site: "city-a", Author: "ann", Reason: "drill", Until: noon.Add(2 * time.Minute)}},
+		Blocks: []policy.BlockStatus{{Node: "edge-r1", Site: "city-a", Author: "ann", Reason: "drill", Expires: noon.Add(2 * time.Minute)}},
 	}
 }
 
 func TestClusterPage(t *testing.T) {
+	d := cutOff()
+	hour := api.Duration(time.Hour)
+	s := api.ClusterStatus{
+		Name: d.Cluster, Node: d.Node, Now: d.Now, Contact: d.Contact, Next: d.Next, Blocks: d.Blocks, Members: members(d),
+		Electorate: []api.ElectorateSite{
+			{Site: "city-a", Silent: noon.Add(-4 * time.Minute)}, {Site: "city-b"}, {Site: "remote", Heard: true}, {Site: "city-c", Lost: true},
+		},
+		Conflicts: []api.Conflict{{Cause: "conflict/override/all", Text: "two orders met", Since: noon.Add(-time.Minute)}},
+		Parked:    3,
+		Entries:   map[policy.Kind]int{policy.KindMove: 12, policy.KindDrain: 1},
+	}
+	s.Majority = api.NewMajority(s.Electorate)
+	s.Members[1].Problem = "the configuration has no public_key of it"
+	s.Members[6].Offset = &hour
 	wantPage(t, `
 cluster prod · as edge-r1 knows it
+1 of 3 sites speak, 2 needed: nothing can be decided
 2 of 3 sites silent for 4m, no majority, serving revision 1812
-  → pharos site lost city-a city-b --reason ...
 
 ELECTORATE
   city-a  silent for 4m
   city-b  silent
-  remote  votes
+  remote  speaks
   city-c  declared lost, does not count
 
 NODES
   NODE     SITE    STATE          REVISION
   edge-a1  city-a  silent for 4m  1812 (810c74bd)
-  edge-b1  city-b  never heard                     wrong gossip key
-  edge-r1  remote  this node      1812 (810c74bd)
-  edge-r2  remote  alive                           held: serves no steered name yet · other configuration · other zones · clock +1h
-  edge-r3  remote  alive                           abstains: none of its probes succeeds
-  edge-r4  remote  left for 1h
+  edge-b1  city-b  never heard                     the configuration has no public_key of it
+  edge-r1  remote  this node      1812 (810c74bd)  hears no majority
+  edge-r2  remote  alive          1812 (810c74bd)  held: answers no steered name · other answers · other configuration · other zones
+  edge-r3  remote  alive          1812 (810c74bd)  suspects itself, abstains
+  edge-r4  remote  alive          1812 (810c74bd)
+  edge-r5  remote  alive          1812 (810c74bd)  clock +1h
 
 DRILLS
-  city-a is not heard for 2m more, by ann: drill
+  edge-r1 does not hear city-a for 2m more, by ann: drill
 
 CONFLICTS
   conflict/override/all  two orders met (for 1m)
@@ -92,33 +114,89 @@ ENTRIES
   drain   1
   move    12
   parked  3 wait until the configuration knows who signed them
-`, func(p *page) { p.cluster(cutOff()) })
+
+Next: pharos site lost city-a city-b --reason ...
+`, func(p *page) { p.cluster(s) })
 }
 
-// TestStatusSaysThatNothingCanBeDecided wants the sentence at the top, and the
-// command at the bottom once.
-func TestStatusSaysThatNothingCanBeDecided(t *testing.T) {
-	cluster := cutOff()
-	s := api.Status{Node: api.NodeStatus{Name: "edge-r1", Site: "remote", Now: noon, Readiness: api.Readiness{Ready: true}}, Cluster: &cluster}
+func TestMajorityInWords(t *testing.T) {
+	site := func(id policy.SiteID, heard bool) api.ElectorateSite {
+		return api.ElectorateSite{Site: id, Heard: heard}
+	}
+	for want, sites := range map[string][]api.ElectorateSite{
+		"1 of 1 site speak, 1 needed: this site decides alone\n":                           {site("a", true)},
+		"2 of 3 sites speak, 2 needed: one more silent site, and nothing can be decided\n": {site("a", true), site("b", true), site("c", false)},
+		"3 of 3 sites speak, 2 needed: 1 more site may fall silent\n":                      {site("a", true), site("b", true), site("c", true)},
+		"1 of 2 sites speak, 2 needed: nothing can be decided\n":                           {site("a", true), {Site: "b", Heard: true, Abstains: true}},
+		"2 of 2 sites speak, 2 needed: one more silent site, and nothing can be decided\n": {site("a", true), site("b", true), {Site: "c", Lost: true}},
+	} {
+		if got := printed(func(p *page) { p.majority(api.NewMajority(sites)) }); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestStatusSaysWhatKeepsTheNodeFromDeciding wants the sentence at the top, and
+// the command at the bottom.
+func TestStatusSaysWhatKeepsTheNodeFromDeciding(t *testing.T) {
+	s := api.Status{Node: api.NodeStatus{Name: "edge-r1", Site: "remote", Now: noon, Readiness: api.Readiness{Ready: true}}, Decision: cutOff()}
+	s.Decision.Held, s.Decision.Suspects = "it started with an empty folder", "none of its probes succeeds"
 	text := printed(func(p *page) { p.status(s) })
-	top, _, _ := strings.Cut(text, "NODES")
-	if !strings.Contains(top, "no majority, serving revision 1812\n  → pharos site lost") {
-		t.Errorf("not at the top:\n%s", text)
+	top, _, _ := strings.Cut(text, "SITES")
+	for _, want := range []string{
+		"\n2 of 3 sites silent for 4m, no majority, serving revision 1812\n",
+		"\nheld, answers no steered name: it started with an empty folder\n",
+		"\nsuspects itself and abstains: none of its probes succeeds\n",
+	} {
+		if !strings.Contains(top, want) {
+			t.Errorf("not at the top: %q in\n%s", want, text)
+		}
 	}
-	if !strings.Contains(text, "\nNext: pharos site lost city-a city-b --reason ...\n") {
-		t.Errorf("not at the bottom:\n%s", text)
+	for _, want := range []string{"\nNext: pharos site lost city-a city-b --reason ...\n", "\nDRILLS\n", "  edge-b1  city-b  never heard\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
 	}
-	s.Decision.Next = []string{cluster.Majority.Next}
-	if n := strings.Count(printed(func(p *page) { p.status(s) }), "Next: "); n != 1 {
-		t.Errorf("%d times next", n)
+	s.Decision.Members = s.Decision.Members[2:3]
+	if text := printed(func(p *page) { p.status(s) }); strings.Contains(text, "NODES") {
+		t.Errorf("a node that is alone needs no table:\n%s", text)
 	}
-	cluster.Majority = api.Majority{Have: 2, Need: 2, Of: 3, Text: "city-a silent for 4m"}
-	if text := printed(func(p *page) { p.status(s) }); !strings.Contains(text, "city-a silent for 4m: one more silent site and nothing can be decided\n") {
-		t.Errorf("no margin is not told:\n%s", text)
+}
+
+func TestExplainShowsWhoSaysWhat(t *testing.T) {
+	e := policy.Explanation{
+		Name: "www.shop.example.", Service: "shop", Now: noon, Answer: "203.0.113.20 (city-b, up)", Rule: "move", Metro: "city",
+		Rests: &policy.Entry{Kind: policy.KindMove, Key: "shop/0", Stamp: policy.Stamp{Wall: noon.UnixMilli(), Node: "edge-b1"}},
+		Candidates: []policy.EndpointStatus{{
+			Sites: []policy.SiteID{"city-a"}, Addresses: []string{"203.0.113.10"}, Health: policy.Down, Candidate: true,
+			Targets: []policy.TargetStatus{
+				{Label: "http 10.1.8.10", Health: policy.Down, Seen: noon.Add(-time.Second), Votes: []policy.SiteVote{
+					{Site: "city-a", Voice: policy.Down, Counts: true, Nodes: []policy.NodeVote{
+						{Node: "edge-a1", State: policy.Down, Heard: true, Age: 300 * time.Millisecond, Reason: "refused by 10.1.8.10:443"},
+						{Node: "edge-a2", State: policy.Unknown, Why: "silent", Age: 4 * time.Minute},
+					}},
+					{Site: "city-b", Voice: policy.Unknown, Counts: true, Nodes: []policy.NodeVote{{Node: "edge-b1", State: policy.Up, Why: "suspects itself", Reason: "200"}}},
+					{Site: "remote", Voice: policy.Up, Nodes: []policy.NodeVote{{Node: "edge-r1", State: policy.Up, Heard: true}}},
+				}},
+				{Label: "tcp 10.1.8.10", Health: policy.Up, Seen: noon, Votes: []policy.SiteVote{{Site: "city-a", Nodes: []policy.NodeVote{{Node: "edge-a1"}}}}},
+			},
+		}},
 	}
-	cluster.Majority = api.Majority{Have: 3, Need: 2, Of: 3, Margin: 1, Text: "all is well"}
-	if text := printed(func(p *page) { p.status(s) }); strings.Contains(text, "all is well") {
-		t.Errorf("a healthy day is no news:\n%s", text)
+	text := printed(func(p *page) { p.explanation(e) })
+	_, got, _ := strings.Cut(text, "ENDPOINTS\n")
+	want := `  203.0.113.10 in city-a · down · candidate
+      http 10.1.8.10  down    1s ago
+        city-a  down            edge-a1  down     300ms old  refused by 10.1.8.10:443
+                                edge-a2  unknown  4m old     silent
+        city-b  no voice        edge-b1  up       0ms old    suspects itself · 200
+        remote  does not count  edge-r1  up       0ms old
+      tcp 10.1.8.10  up    0ms ago
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if !strings.Contains(text, "  rests on  move shop/0, written on edge-b1 at ") {
+		t.Errorf("no entry:\n%s", text)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -60,6 +61,9 @@ func (p *page) explanation(e policy.Explanation) {
 	if m := e.Move; m != nil {
 		t.add(cs(dim, "move"), cf("%d, %s ago: %s", m.Number, since(e.Now, m.Start), m.Cause))
 	}
+	if r := e.Rests; r != nil {
+		t.add(cs(dim, "rests on"), cf("%s %s, written on %s at %s", r.Kind, r.Key, r.Stamp.Node, clock(e.Now, r.Stamp.Time())))
+	}
 	if o := e.Override; o != nil {
 		t.add(cs(dim, "override"), cf("%s: %s", o.Key, overrideWord(o.Override)))
 		t.add(c(""), byWhom(o.Author, o.Reason, o.Given, o.Expires, e.Now, o.Suspended, o.Expired))
@@ -101,16 +105,60 @@ func (p *page) candidates(e policy.Explanation) {
 			p.paint(h.style, h.text), quoted(" for ", since(e.Now, ep.Since)), p.paint(role.style, role.text))
 		t := &table{indent: "      "}
 		for _, target := range ep.Targets {
-			seen := "never"
-			if !target.Seen.IsZero() {
-				seen = since(e.Now, target.Seen) + " ago"
+			t.add(evidence(target, e.Now)...)
+			if votes := voteTable(target); votes != nil {
+				p.table(t)
+				p.table(votes)
+				t = &table{indent: t.indent}
 			}
-			detail := target.Detail
-			if detail == target.Health.String() {
-				detail = ""
-			}
-			t.add(c(target.Label), health(target.Health), c(detail), cs(dim, seen), c(target.Reason))
 		}
 		p.table(t)
 	}
+}
+
+// evidence is one check and what it last said here.
+func evidence(s policy.TargetStatus, now time.Time) []cell {
+	seen := "never"
+	if !s.Seen.IsZero() {
+		seen = since(now, s.Seen) + " ago"
+	}
+	detail := s.Detail
+	if detail == s.Health.String() {
+		detail = ""
+	}
+	return []cell{c(s.Label), health(s.Health), c(detail), cs(dim, seen), c(s.Reason)}
+}
+
+// voteTable is what each site and node says of a target; nil where that is this
+// node's own word alone.
+func voteTable(s policy.TargetStatus) *table {
+	if len(s.Votes) == 0 || len(s.Votes) == 1 && len(s.Votes[0].Nodes) == 1 {
+		return nil
+	}
+	t := &table{indent: "        "}
+	for _, site := range s.Votes {
+		name, voice := c(string(site.Site)), health(site.Voice)
+		switch {
+		case !site.Counts:
+			voice = cs(dim, "does not count")
+		case site.Voice == policy.Unknown:
+			voice = cs(yellow, "no voice")
+		}
+		for _, n := range site.Nodes {
+			t.add(name, voice, c(string(n.Node)), health(n.State), cs(dim, ago(n.Age)+" old"), c(voteEvidence(n)))
+			name, voice = c(""), c("")
+		}
+	}
+	return t
+}
+
+// voteEvidence is why a node's vote does not count, else what it saw.
+func voteEvidence(n policy.NodeVote) string {
+	switch {
+	case n.Why != "" && n.Reason != "":
+		return n.Why + " · " + n.Reason
+	case n.Why != "":
+		return n.Why
+	}
+	return n.Reason
 }

@@ -121,7 +121,8 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("no %q within %s; the last output:\n%s", args[1], within, out)
 }
 
-// cmdSubst replaces words in a file: subst FILE OLD NEW...
+// cmdSubst replaces words in a file: subst FILE OLD NEW... A NEW of @FILE is
+// what stands in that file.
 func cmdSubst(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 || len(args)%2 == 0 {
 		ts.Fatalf("usage: subst FILE OLD NEW...")
@@ -131,7 +132,11 @@ func cmdSubst(ts *testscript.TestScript, neg bool, args []string) {
 		if !strings.Contains(text, args[i]) {
 			ts.Fatalf("%s has no %q", args[0], args[i])
 		}
-		text = strings.ReplaceAll(text, args[i], args[i+1])
+		with := args[i+1]
+		if from, ok := strings.CutPrefix(with, "@"); ok {
+			with = strings.TrimSpace(ts.ReadFile(from))
+		}
+		text = strings.ReplaceAll(text, args[i], with)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
 }

@@ -51,24 +51,28 @@ func (p *page) siteList(s api.Status) {
 
 // siteNodes names a site's nodes, with what is wrong with each.
 func siteNodes(s api.Status, site policy.SiteID) string {
-	if s.Cluster == nil {
-		if s.Node.Site == string(site) {
-			return s.Node.Name
-		}
-		return ""
-	}
 	var words []string
-	for _, m := range s.Cluster.Members {
+	for _, m := range members(s.Decision) {
 		if m.Site != site {
 			continue
 		}
-		word := string(m.Name)
-		if m.State != api.Alive {
-			word += " (" + string(m.State) + ")"
+		word := string(m.Node)
+		if state := memberState(m); m.State != api.Alive {
+			word += " (" + state.text + ")"
 		}
 		words = append(words, word)
 	}
 	return strings.Join(words, ", ")
+}
+
+// members are the nodes that a decision knows of.
+func members(d policy.Status) []api.Member {
+	list := make([]api.Member, 0, len(d.Members))
+	for _, m := range d.Members {
+		lost := slices.ContainsFunc(d.Sites, func(s policy.SiteStatus) bool { return s.Site == m.Site && s.Lost })
+		list = append(list, api.NewMember(m, d.Node, lost))
+	}
+	return list
 }
 
 func (a *app) siteLostCmd() *cobra.Command {

@@ -14,19 +14,17 @@ import (
 func (p *page) status(s api.Status) {
 	p.node(s.Node)
 	now := s.Node.Now
-	if s.Cluster != nil {
-		p.majority(*s.Cluster, false)
-	}
+	p.standing(s.Decision)
 	if len(s.Alarms) > 0 {
 		p.heading("ALARMS")
 		p.alarms(s.Alarms, now)
 	}
 	p.observe(s.Observe, now)
 	p.sites(s.Decision)
-	if s.Cluster != nil {
-		p.members(*s.Cluster)
-		p.drills(*s.Cluster)
+	if len(s.Decision.Members) > 1 {
+		p.members(members(s.Decision), now)
 	}
+	p.drills(s.Decision.Blocks, now)
 	for _, svc := range s.Decision.Services {
 		p.service(svc, now)
 	}
@@ -68,6 +66,19 @@ func (p *page) node(n api.NodeStatus) {
 		for _, problem := range f.Problems {
 			p.linef("  %s", problem)
 		}
+	}
+}
+
+// standing says what keeps the node from deciding, or from answering.
+func (p *page) standing(d policy.Status) {
+	if d.Held != "" {
+		p.linef("%s", p.paint(red, "held, answers no steered name: "+d.Held))
+	}
+	if d.Suspects != "" {
+		p.linef("%s", p.paint(yellow, "suspects itself and abstains: "+d.Suspects))
+	}
+	if d.Contact != "" {
+		p.linef("%s", p.paint(red, d.Contact))
 	}
 }
 
@@ -262,12 +273,13 @@ func (p *page) orders(d policy.Status, now time.Time) {
 
 func (p *page) next(s api.Status) {
 	next := s.Decision.Next
-	if s.Cluster != nil && s.Cluster.Majority.Next != "" && !slices.Contains(next, s.Cluster.Majority.Next) {
-		next = append([]string{s.Cluster.Majority.Next}, next...)
-	}
 	if !s.Node.ConfirmBy.IsZero() {
 		next = append([]string{"pharos reload confirm"}, next...)
 	}
+	p.nextCommands(next)
+}
+
+func (p *page) nextCommands(next []string) {
 	if len(next) == 0 {
 		return
 	}

@@ -6,19 +6,20 @@ import (
 	"github.com/scloudstack/pharos/policy"
 )
 
-// ClusterStatus is the nodes as one of them knows them. What they decide
-// about stands in policy.Status.
+// ClusterStatus is the nodes as one of them knows them.
 type ClusterStatus struct {
-	Name       string              `json:"name" doc:"of the cluster"`
-	Node       policy.NodeID       `json:"node" doc:"who tells"`
-	Now        time.Time           `json:"now" doc:"by its clock"`
-	Members    []Member            `json:"members" doc:"every configured node, in the order of the configuration"`
-	Electorate Electorate          `json:"electorate"`
-	Majority   Majority            `json:"majority"`
-	Conflicts  []Conflict          `json:"conflicts" doc:"orders that were given without knowledge of each other, until the alarm is acknowledged"`
-	Parked     int                 `json:"parked,omitempty" doc:"entries that wait until the configuration knows who signed them"`
-	Entries    map[policy.Kind]int `json:"entries,omitempty" doc:"how many entries of each kind are held"`
-	Blocked    []Block             `json:"blocked" doc:"drills: sites that this node does not hear, on purpose"`
+	Name       string               `json:"name" doc:"of the cluster"`
+	Node       policy.NodeID        `json:"node" doc:"who tells"`
+	Now        time.Time            `json:"now" doc:"by its clock"`
+	Contact    string               `json:"contact,omitempty" doc:"which part of the electorate is silent, in a sentence; none: no part" example:"2 of 3 sites silent for 4m, no majority, serving revision 1812"`
+	Next       []string             `json:"next,omitempty" doc:"the next sensible commands"`
+	Majority   Majority             `json:"majority"`
+	Electorate []ElectorateSite     `json:"electorate" doc:"every site with a node that probes"`
+	Members    []Member             `json:"members" doc:"every configured node, in the order of the configuration"`
+	Conflicts  []Conflict           `json:"conflicts" doc:"orders that were given without knowledge of each other, until the alarm is acknowledged"`
+	Parked     int                  `json:"parked,omitempty" doc:"entries that wait until the configuration knows who signed them"`
+	Entries    map[policy.Kind]int  `json:"entries,omitempty" doc:"how many entries of each kind are held"`
+	Blocks     []policy.BlockStatus `json:"blocks" doc:"drills: which node does not hear which site, on purpose"`
 }
 
 // MemberState is how a node is heard.
@@ -29,51 +30,65 @@ const (
 	Alive      MemberState = "alive"
 	Silent     MemberState = "silent"
 	NeverHeard MemberState = "never heard" // since the node that tells was started
-	Left       MemberState = "left"        // it said that it stops
 )
 
-// Member is one configured node.
+// Member is one configured node: what is decided with of it, and how it is reached.
 type Member struct {
-	Name     policy.NodeID  `json:"name"`
-	Site     policy.SiteID  `json:"site"`
-	Self     bool           `json:"self,omitempty"`
-	Address  string         `json:"address,omitempty" doc:"where it is reached, with the port" example:"10.1.0.5:7946"`
-	State    MemberState    `json:"state" enum:"alive,silent,never heard,left"`
-	Heard    time.Time      `json:"heard,omitzero" doc:"when it was last heard"`
-	Voting   bool           `json:"voting" doc:"its votes count"`
-	Held     bool           `json:"held,omitempty" doc:"it started held and serves nothing yet"`
-	Suspects string         `json:"suspects,omitempty" doc:"why it suspects itself and abstains"`
-	Revision RevisionStatus `json:"revision,omitzero" doc:"what it serves, as it last said"`
-	Config   string         `json:"config,omitempty" doc:"digest of its configuration, hexadecimal"`
-	Zones    string         `json:"zones,omitempty" doc:"digest of its zones, hexadecimal"`
-	Differs  []string       `json:"differs,omitempty" doc:"what of it is not as on the node that tells: revision, configuration, zones"`
-	Offset   *Duration      `json:"offset,omitempty" doc:"its clock less the one of the node that tells; none: not known"`
-	Protocol int            `json:"protocol,omitempty" doc:"version of what it speaks"`
-	Keys     []string       `json:"keys,omitempty" doc:"fingerprints of its gossip keys, the one that it sends with first"`
-	Problem  string         `json:"problem,omitempty" doc:"why it is refused" example:"wrong gossip key"`
+	policy.MemberStatus
+	Self    bool        `json:"self,omitempty"`
+	Address string      `json:"address,omitempty" doc:"where it is reached, with the port" example:"10.1.0.5:7946"`
+	State   MemberState `json:"state" enum:"alive,silent,never heard"`
+	Votes   bool        `json:"votes" doc:"what it says of targets counts"`
+	Offset  *Duration   `json:"offset,omitempty" doc:"its clock less the one of the node that tells; none: not known"`
+	Keys    []string    `json:"keys,omitempty" doc:"fingerprints of the gossip keys that it takes, the one that it sends with first"`
+	Problem string      `json:"problem,omitempty" doc:"why it is not spoken to" example:"no public_key in the configuration"`
 }
 
-// Electorate is the sites whose votes count.
-type Electorate struct {
-	Sites []ElectorateSite `json:"sites"`
-	Lost  []policy.SiteID  `json:"lost,omitempty" doc:"declared lost: they would count otherwise"`
+// NewMember adds how a node is heard to what is decided with of it.
+func NewMember(m policy.MemberStatus, self policy.NodeID, lost bool) Member {
+	to := Member{MemberStatus: m, Self: m.Node == self, State: NeverHeard}
+	switch {
+	case m.Heard || to.Self:
+		to.State = Alive
+	case m.Age > 0:
+		to.State = Silent
+	}
+	to.Votes = m.Probes && to.State == Alive && !m.Suspect && !lost
+	return to
 }
 
-// ElectorateSite is one of them.
+// ElectorateSite is one site that has a voice, or would have one if it were not lost.
 type ElectorateSite struct {
-	Site   policy.SiteID `json:"site"`
-	Voiced bool          `json:"voiced" doc:"at least one of its nodes votes and is in contact"`
-	Since  time.Time     `json:"since,omitzero" doc:"since when it is silent; none: never heard, or not silent"`
+	Site     policy.SiteID `json:"site"`
+	Heard    bool          `json:"heard" doc:"one of its nodes that probe is in contact"`
+	Silent   time.Time     `json:"silent,omitzero" doc:"since when none is"`
+	Abstains bool          `json:"abstains,omitempty" doc:"those in contact suspect themselves"`
+	Lost     bool          `json:"lost,omitempty" doc:"declared lost: it does not count"`
 }
 
 // Majority is whether anything can be decided.
 type Majority struct {
-	Have   int    `json:"have" doc:"sites of the electorate in contact, this node's among them"`
-	Need   int    `json:"need"`
-	Of     int    `json:"of" doc:"all sites of the electorate"`
-	Margin int    `json:"margin" doc:"how many more sites may fall silent before nothing can be decided; below 0: nothing can"`
-	Text   string `json:"text" example:"2 of 3 sites silent for 4m, no majority, serving revision 1812"`
-	Next   string `json:"next,omitempty" doc:"the next sensible command, where there is no majority" example:"pharos site lost city-a city-b --reason ..."`
+	Have   int `json:"have" doc:"sites of the electorate that speak, this node's among them"`
+	Need   int `json:"need"`
+	Of     int `json:"of" doc:"all sites of the electorate"`
+	Margin int `json:"margin" doc:"how many more sites may fall silent before nothing can be decided; below 0: nothing can"`
+}
+
+// NewMajority counts the sites that speak.
+func NewMajority(sites []ElectorateSite) Majority {
+	var m Majority
+	for _, s := range sites {
+		if s.Lost {
+			continue
+		}
+		m.Of++
+		if s.Heard && !s.Abstains {
+			m.Have++
+		}
+	}
+	m.Need = m.Of/2 + 1
+	m.Margin = m.Have - m.Need
+	return m
 }
 
 // Conflict is two orders on one thing, given without knowledge of each other:
@@ -82,15 +97,6 @@ type Conflict struct {
 	Cause string    `json:"cause" doc:"of the alarm; acknowledging it ends the conflict" example:"conflict/override/all"`
 	Text  string    `json:"text" doc:"which stays and which is lost"`
 	Since time.Time `json:"since"`
-}
-
-// Block is a drill: what a node does not hear, on purpose.
-type Block struct {
-	Site   policy.SiteID `json:"site"`
-	Author string        `json:"author"`
-	Reason string        `json:"reason"`
-	Given  time.Time     `json:"given"`
-	Until  time.Time     `json:"until"`
 }
 
 // GossipKeys is which node has which gossip key. Keys themselves never travel.

@@ -30,7 +30,6 @@ type Status struct {
 	Alarms   []policy.AlarmStatus `json:"alarms" doc:"all of them: the decision's, and the node's own (zones, disk, configuration)"`
 	Decision policy.Status        `json:"decision" doc:"sites, services and endpoints, and what people ordered"`
 	Zones    []Zone               `json:"zones"`
-	Cluster  *ClusterStatus       `json:"cluster,omitempty" doc:"the other nodes; only where the configuration has any"`
 	Observe  *ObserveStatus       `json:"observe,omitempty" doc:"only where mode is observe"`
 }
 

@@ -2,46 +2,104 @@ package node
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/scloudstack/pharos/cluster"
 	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/internal/config"
 	"github.com/scloudstack/pharos/policy"
 )
 
-// What a node says of the others that hears none of them.
-
 // ClusterStatus is every configured node as this one knows it.
 func (n *Node) ClusterStatus(ctx context.Context) (api.ClusterStatus, error) {
-	decision, err := n.decision(ctx)
+	type held struct {
+		decision policy.Status
+		entries  map[policy.Kind]int
+		parked   int
+	}
+	h, err := askLoop(ctx, n.loop, func(l *loop, now time.Time) held {
+		h := held{decision: l.state.Status(now), entries: map[policy.Kind]int{}, parked: l.replica.Parked()}
+		for s := range l.replica.Entries() {
+			h.entries[s.Entry.Kind]++
+		}
+		return h
+	})
 	if err != nil {
 		return api.ClusterStatus{}, err
 	}
-	return clusterStatus(n.situation(), decision), nil
+	d := h.decision
+	c := api.ClusterStatus{
+		Name: d.Cluster, Node: d.Node, Now: d.Now, Contact: d.Contact, Next: d.Next,
+		Electorate: electorate(d), Conflicts: conflicts(d), Parked: h.parked, Entries: h.entries, Blocks: d.Blocks,
+	}
+	c.Majority = api.NewMajority(c.Electorate)
+	c.Members = n.members(d)
+	return c, nil
 }
 
-func clusterStatus(s situation, decision policy.Status) api.ClusterStatus {
-	set := s.running.settings
-	c := api.ClusterStatus{
-		Name: set.Policy.Cluster, Node: set.Node.Name, Now: time.Now(),
-		Members: []api.Member{}, Conflicts: conflicts(decision), Blocked: []api.Block{},
+// members adds to what is decided with of each node how it is reached.
+func (n *Node) members(d policy.Status) []api.Member {
+	set := n.situation().running.settings
+	keys := n.gossip.keysByNode()
+	list := make([]api.Member, 0, len(d.Members))
+	for _, m := range d.Members {
+		to := api.NewMember(m, d.Node, isLost(d, m.Site))
+		i := slices.IndexFunc(set.Nodes, func(c config.Node) bool { return c.Name == m.Node })
+		if i >= 0 {
+			to.Address, to.Problem = reach(set.Nodes[i], to.Self, n.gossip != nil)
+		}
+		for _, k := range keys[m.Node] {
+			switch {
+			case k.Sends:
+				to.Keys = slices.Insert(to.Keys, 0, k.Fingerprint.String())
+			case k.Installed:
+				to.Keys = append(to.Keys, k.Fingerprint.String())
+			}
+		}
+		list = append(list, to)
 	}
-	for _, m := range set.Nodes {
-		c.Members = append(c.Members, member(s, m, decision))
+	return list
+}
+
+// reach is where a node is reached, and why it is not spoken to, if so.
+func reach(m config.Node, self, gossips bool) (address, problem string) {
+	if m.Address.IsValid() {
+		address = netip.AddrPortFrom(m.Address, m.Port).String()
 	}
-	c.Electorate, c.Majority = electorate(set, decision)
-	return c
+	switch {
+	case self:
+	case !gossips:
+		problem = "this node has no gossip: cluster.keys_file is missing"
+	case len(m.PublicKey) == 0:
+		problem = "the configuration has no public_key of it"
+	}
+	return address, problem
+}
+
+// electorate is the sites with a node that probes.
+func electorate(d policy.Status) []api.ElectorateSite {
+	list := []api.ElectorateSite{}
+	for _, s := range d.Sites {
+		probes := slices.ContainsFunc(d.Members, func(m policy.MemberStatus) bool { return m.Site == s.Site && m.Probes })
+		if s.Votes || s.Lost && probes {
+			list = append(list, api.ElectorateSite{Site: s.Site, Heard: s.Heard, Silent: s.Silent, Abstains: s.Abstains, Lost: s.Lost})
+		}
+	}
+	return list
+}
+
+func isLost(d policy.Status, site policy.SiteID) bool {
+	return slices.ContainsFunc(d.Sites, func(s policy.SiteStatus) bool { return s.Site == site && s.Lost })
 }
 
 // conflicts are the alarms that tell of orders that met.
-func conflicts(decision policy.Status) []api.Conflict {
+func conflicts(d policy.Status) []api.Conflict {
 	list := []api.Conflict{}
-	for _, a := range decision.Alarms {
+	for _, a := range d.Alarms {
 		if strings.HasPrefix(a.Cause, "conflict/") && !a.Acknowledged {
 			list = append(list, api.Conflict{Cause: a.Cause, Text: a.Text, Since: a.Since})
 		}
@@ -49,141 +107,39 @@ func conflicts(decision policy.Status) []api.Conflict {
 	return list
 }
 
-func member(s situation, m config.Node, decision policy.Status) api.Member {
-	set := s.running.settings
-	to := api.Member{Name: m.Name, Site: m.Site, State: api.NeverHeard}
-	if m.Address.IsValid() {
-		to.Address = netip.AddrPortFrom(m.Address, m.Port).String()
-	}
-	if m.Name != set.Node.Name {
-		return to
-	}
-	digest := set.Digest()
-	to.Self, to.State, to.Heard = true, api.Alive, time.Now()
-	to.Suspects, to.Voting = decision.Suspects, m.Roles.Probe && decision.Suspects == ""
-	to.Config = hex.EncodeToString(digest[:])
-	to.Revision = revisionStatus(s.revision)
-	return to
-}
-
-// electorate is the sites with a node that probes, less those that are lost.
-func electorate(set *config.Settings, decision policy.Status) (api.Electorate, api.Majority) {
-	e := api.Electorate{Sites: []api.ElectorateSite{}}
-	var m api.Majority
-	for _, site := range decision.Sites {
-		probes := slices.ContainsFunc(set.Nodes, func(n config.Node) bool { return n.Site == site.Site && n.Roles.Probe })
-		switch {
-		case !probes:
-		case site.Lost:
-			e.Lost = append(e.Lost, site.Site)
-		default:
-			here := site.Site == set.Node.Site
-			e.Sites = append(e.Sites, api.ElectorateSite{Site: site.Site, Voiced: here && decision.Suspects == ""})
-			if m.Of++; here {
-				m.Have++
-			}
-		}
-	}
-	m.Need = m.Of/2 + 1
-	m.Margin = m.Have - m.Need
-	m.Text = fmt.Sprintf("%d of %d sites in contact, %d needed", m.Have, m.Of, m.Need)
-	return e, m
-}
-
-// spread notes who holds an order that this node has taken.
-func (n *Node) spread(ctx context.Context, g api.Giving, rev *policy.Revision, result *api.OrderResult) {
-	decision, err := n.decision(ctx)
-	if err != nil {
-		return // the order counts, and whoever gave it has gone
-	}
-	set := n.situation().running.settings
-	for _, m := range set.Nodes {
-		h := api.NodeHolds{Node: m.Name, Site: m.Site, Lost: isLost(decision, m.Site), Note: string(api.NeverHeard)}
-		if m.Name == set.Node.Name {
-			served := revisionStatus(rev)
-			h.Self, h.Holds, h.Revision, h.Digest, h.Note = true, true, served.Number, served.Digest, ""
-			if result.Partial != "" {
-				h.Holds, h.Note = false, "in memory only"
-			}
-		}
-		result.Nodes = append(result.Nodes, h)
-	}
-	if why := missing(result.Nodes); why != "" && g.Wait != api.WaitLocal && result.Partial == "" {
-		result.Partial = why
-	}
-}
-
-func isLost(decision policy.Status, site policy.SiteID) bool {
-	return slices.ContainsFunc(decision.Sites, func(s policy.SiteStatus) bool { return s.Site == site && s.Lost })
-}
-
-// missing says which nodes that count do not hold an order; "": none.
-func missing(all []api.NodeHolds) string {
-	var names []string
-	for _, h := range all {
-		if !h.Holds && !h.Lost {
-			names = append(names, fmt.Sprintf("%s in %s (%s)", h.Node, h.Site, h.Note))
-		}
-	}
-	if len(names) == 0 {
-		return ""
-	}
-	return "not held by " + strings.Join(names, ", ")
-}
-
-// checkBlock judges what policy has no say in: a drill.
-func checkBlock(set *config.Settings, o policy.Order) error {
-	switch {
-	case !set.Cluster.Drills:
-		return fmt.Errorf("%w: faults on purpose need cluster.drills: true in the configuration", api.ErrConflict)
-	case !slices.ContainsFunc(set.Policy.Sites, func(s policy.Site) bool { return string(s.ID) == o.Key }):
-		return fmt.Errorf("%w: no site %q in the configuration", api.ErrInvalid, o.Key)
-	case o.Key == string(set.Node.Site):
-		return fmt.Errorf("%w: site %s is this node's own", api.ErrInvalid, o.Key)
-	case !o.Clear && o.For <= 0:
-		return fmt.Errorf("%w: a block always ends by itself: say after how long (--for)", api.ErrInvalid)
-	}
-	return nil
-}
-
-// Audit lists what was done.
-func (n *Node) Audit(context.Context, api.AuditQuery) (api.AuditPage, error) {
-	return api.AuditPage{}, errNoAudit
-}
-
-// VerifyAudit checks the hash chains.
-func (n *Node) VerifyAudit(context.Context) (api.AuditVerdict, error) {
-	return api.AuditVerdict{}, errNoAudit
-}
-
 // GossipKeys tells which node has which gossip key.
-func (n *Node) GossipKeys(context.Context) (api.GossipKeys, error) {
-	set := n.situation().running.settings
-	var nodes []api.NodeKeys
-	for _, m := range set.Nodes {
-		nodes = append(nodes, api.NodeKeys{
-			Node: m.Name, Site: m.Site, Self: m.Name == set.Node.Name, Keys: []api.NodeKey{}, Problem: "this node is alone: it has no gossip",
-		})
+func (n *Node) GossipKeys(ctx context.Context) (api.GossipKeys, error) {
+	d, err := n.decision(ctx)
+	if err != nil {
+		return api.GossipKeys{}, err
+	}
+	known := n.gossip.keysByNode()
+	nodes := make([]api.NodeKeys, 0, len(d.Members))
+	for _, m := range d.Members {
+		to := api.NodeKeys{Node: m.Node, Site: m.Site, Self: m.Node == d.Node, Lost: isLost(d, m.Site), Keys: []api.NodeKey{}}
+		keys, heard := known[m.Node]
+		switch {
+		case n.gossip == nil:
+			to.Problem = "this node is alone: it has no gossip"
+		case !heard:
+			to.Problem = "it was not heard of"
+		}
+		for _, k := range keys {
+			to.Keys = append(to.Keys, api.NodeKey{
+				Fingerprint: k.Fingerprint.String(), Taken: k.Installed, Sends: k.Sends, InFile: k.InFile, First: k.FirstInFile,
+			})
+		}
+		nodes = append(nodes, to)
 	}
 	return api.NewGossipKeys(nodes), nil
 }
 
-// AddGossipKeys has every node read its keys_file again.
-func (n *Node) AddGossipKeys(context.Context, string) (api.GossipKeys, error) {
-	return api.GossipKeys{}, errAlone
+// keysByNode are the gossip keys of the nodes that are seen; none without gossip.
+func (g *gossip) keysByNode() map[policy.NodeID][]cluster.GossipKey {
+	if on := g.current(); on != nil {
+		return on.KeysByNode()
+	}
+	return nil
 }
 
-// UseGossipKey has every node send with a key.
-func (n *Node) UseGossipKey(context.Context, string, string) (api.GossipKeys, error) {
-	return api.GossipKeys{}, errAlone
-}
-
-// RemoveGossipKey has every node forget a key.
-func (n *Node) RemoveGossipKey(context.Context, string, string) (api.GossipKeys, error) {
-	return api.GossipKeys{}, errAlone
-}
-
-var (
-	errAlone   = fmt.Errorf("%w: this node is alone: it has no gossip", api.ErrConflict)
-	errNoAudit = fmt.Errorf("%w: this node keeps no audit", api.ErrDegraded)
-)
+var errAlone = fmt.Errorf("%w: this node is alone: it has no gossip", api.ErrConflict)

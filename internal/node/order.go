@@ -24,11 +24,6 @@ func (n *Node) Order(ctx context.Context, o policy.Order, g api.Giving) (api.Ord
 	if o.Kind == policy.KindAck && n.ackOwn(o, g.DryRun) {
 		return result, nil
 	}
-	if o.Kind == policy.KindBlock {
-		if err := checkBlock(n.situation().running.settings, o); err != nil {
-			return result, err
-		}
-	}
 	if g.DryRun {
 		var err error
 		result.Preview, err = n.judge(ctx, o)

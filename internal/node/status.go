@@ -83,10 +83,6 @@ func (n *Node) Status(ctx context.Context) (api.Status, error) {
 		Decision: decision,
 		Zones:    s.running.zoneStatus(n.keeper.Unkept(), nil),
 	}
-	if len(s.running.settings.Nodes) > 1 {
-		cluster := clusterStatus(s, decision)
-		status.Cluster = &cluster
-	}
 	if n.observer != nil {
 		status.Observe = n.observer.Status()
 	}
