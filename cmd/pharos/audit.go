@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -134,7 +135,8 @@ func (p *page) auditVerdict(v api.AuditVerdict) {
 		if x.Problem != "" {
 			verdict = cs(red, x.Problem)
 		}
-		t.add(c(string(x.Node)), c(short(x.Chain)), cf("%d to %d", x.First, x.Last), c(x.Head), verdict)
+		_, chain, _ := strings.Cut(x.Chain, "/") // NODE/RANDOM
+		t.add(c(string(x.Node)), c(short(chain)), cf("%d to %d", x.First, x.Last), c(x.Head), verdict)
 	}
 	p.table(t)
 	if v.Good {

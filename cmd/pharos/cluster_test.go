@@ -188,8 +188,8 @@ func TestExplainShowsWhoSaysWhat(t *testing.T) {
       http 10.1.8.10  down    1s ago
         city-a  down            edge-a1  down     300ms old  refused by 10.1.8.10:443
                                 edge-a2  unknown  4m old     silent
-        city-b  no voice        edge-b1  up       0ms old    suspects itself · 200
-        remote  does not count  edge-r1  up       0ms old
+        city-b  no voice        edge-b1  up       now        suspects itself · 200
+        remote  does not count  edge-r1  up       now
       tcp 10.1.8.10  up    0ms ago
 `
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -294,8 +294,8 @@ edge-b1  77d0e1aa  4 to 7   def   fork at 5: two records of one number
 Not good: records are missing, altered or twice there.
 `, func(p *page) {
 		p.auditVerdict(api.AuditVerdict{Chains: []api.AuditChain{
-			{Node: "edge-a1", Chain: "3f9a2c1b77", First: 1, Last: 9, Head: "abc"},
-			{Node: "edge-b1", Chain: "77d0e1aa3f", First: 4, Last: 7, Head: "def", Problem: "fork at 5: two records of one number"},
+			{Node: "edge-a1", Chain: "edge-a1/3f9a2c1b77", First: 1, Last: 9, Head: "abc"},
+			{Node: "edge-b1", Chain: "edge-b1/77d0e1aa3f", First: 4, Last: 7, Head: "def", Problem: "fork at 5: two records of one number"},
 		}})
 	})
 }

@@ -145,7 +145,11 @@ func voteTable(s policy.TargetStatus) *table {
 			voice = cs(yellow, "no voice")
 		}
 		for _, n := range site.Nodes {
-			t.add(name, voice, c(string(n.Node)), health(n.State), cs(dim, ago(n.Age)+" old"), c(voteEvidence(n)))
+			age := "now"
+			if n.Age > 0 {
+				age = ago(n.Age) + " old"
+			}
+			t.add(name, voice, c(string(n.Node)), health(n.State), cs(dim, age), c(voteEvidence(n)))
 			name, voice = c(""), c("")
 		}
 	}

@@ -50,7 +50,8 @@ func nodesIn(dir string) []string {
 	}
 	var nodes []string
 	for _, e := range entries {
-		if own := filepath.Join(dir, e.Name()); e.IsDir() && exists(api.SocketPath(own)) {
+		own := filepath.Join(dir, e.Name())
+		if e.IsDir() && (exists(api.SocketPath(own)) || exists(filepath.Join(own, keyFile))) {
 			nodes = append(nodes, e.Name())
 		}
 	}
@@ -64,5 +65,10 @@ func exists(path string) bool {
 
 // demoAround tells whether a demo runs in its default folder.
 func demoAround() bool {
-	return exists(api.SocketPath(demoFolder())) || len(nodesIn(demoFolder())) > 0
+	for _, name := range nodesIn(demoFolder()) {
+		if exists(api.SocketPath(filepath.Join(demoFolder(), name))) {
+			return true
+		}
+	}
+	return false
 }

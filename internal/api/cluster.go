@@ -188,7 +188,7 @@ type AuditPage struct {
 // AuditRecord is one link of a node's hash chain.
 type AuditRecord struct {
 	Node    policy.NodeID `json:"node" doc:"whose chain"`
-	Chain   string        `json:"chain" doc:"random, one for each data folder"`
+	Chain   string        `json:"chain" doc:"NODE/RANDOM, one for each data folder"`
 	Number  uint64        `json:"number"`
 	At      time.Time     `json:"at"`
 	Kind    string        `json:"kind" example:"order"`
