@@ -115,7 +115,7 @@ func FuzzDecodeSealed(f *testing.F) {
 				}
 			}
 		}
-		if s.beats(s) {
+		if s.Beats(s) {
 			t.Fatal("it beats itself")
 		}
 	})

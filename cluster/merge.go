@@ -16,7 +16,7 @@ func (r *Replica) load(s *Sealed) {
 		r.out.Forget = append(r.out.Forget, s.Entry.EntryKey())
 		return
 	}
-	if held, ok := r.entries[s.Entry.EntryKey()]; ok && !s.beats(held) {
+	if held, ok := r.entries[s.Entry.EntryKey()]; ok && !s.Beats(held) {
 		return
 	}
 	r.put(s)
@@ -61,7 +61,7 @@ func (r *Replica) forget(key policy.EntryKey) {
 // takeOwn takes in what was sealed here, and returns what stays.
 func (r *Replica) takeOwn(sealed []*Sealed) (taken []*Sealed) {
 	for _, s := range sealed {
-		if held, ok := r.entries[s.Entry.EntryKey()]; ok && !s.beats(held) {
+		if held, ok := r.entries[s.Entry.EntryKey()]; ok && !s.Beats(held) {
 			continue
 		}
 		r.put(s)
@@ -85,7 +85,7 @@ func (r *Replica) take(s *Sealed, from policy.NodeID, now time.Time) bool {
 	switch {
 	case ok && held.hash == s.hash:
 		return true
-	case ok && !s.beats(held):
+	case ok && !s.Beats(held):
 		r.lose(s, held, from)
 		return true
 	case r.collected.has(short(s.hash)):

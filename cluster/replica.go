@@ -16,6 +16,7 @@ type Config struct {
 	Cluster     string
 	Self        policy.NodeID
 	Key         ed25519.PrivateKey
+	Former      []ed25519.PublicKey      // keys that Self had before: what they signed on its disk is sealed anew
 	Members     map[policy.NodeID]Member // the nodes of the configuration, Self among them
 	Incarnation uint64                   // higher than at any earlier start; raised by itself where peers know a higher one
 	Lost        func(policy.SiteID) bool // declared lost; nil: none
@@ -143,17 +144,47 @@ func New(cfg Config, stored []*Sealed, now time.Time) (*Replica, Out, error) {
 	if r.rand = cfg.Rand; r.rand == nil {
 		r.rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
+	var again []policy.Entry
 	for _, s := range stored {
 		switch err := r.ring.check(s, r.seen); {
 		case err == nil || errors.Is(err, errUnknownAuthor):
 			r.load(s)
+		case r.byFormerKey(s):
+			again = append(again, s.Entry)
 		default:
 			r.note(Note{Kind: NoteRefused, Node: s.Entry.Stamp.Node, Key: s.Entry.EntryKey(), Text: fmt.Sprintf("stored entry %s left out: %v", s, err)})
 		}
 	}
+	if err := r.sealAgain(again); err != nil {
+		return nil, Out{}, err
+	}
 	r.vouchForDeparted()
 	r.startTimers(now)
 	return r, r.done(now), nil
+}
+
+// byFormerKey says whether this node signed an entry with a key that it had before.
+func (r *Replica) byFormerKey(s *Sealed) bool {
+	if s.Entry.Stamp.Node != r.cfg.Self || s.later {
+		return false
+	}
+	for _, key := range r.cfg.Former {
+		former := &Keyring{cluster: r.cfg.Cluster, keys: map[policy.NodeID]ed25519.PublicKey{r.cfg.Self: key}}
+		if former.check(s, r.seen) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// sealAgain signs with the key of now what was signed with a former one.
+func (r *Replica) sealAgain(entries []policy.Entry) error {
+	sealed, err := seal(r.cfg.Cluster, r.cfg.Key, entries)
+	for _, s := range sealed {
+		r.load(s)
+		r.out.Keep = append(r.out.Keep, s)
+	}
+	return err
 }
 
 func (r *Replica) configure(cfg Config) error {
@@ -358,6 +389,17 @@ func (r *Replica) Entries() iter.Seq[*Sealed] {
 			}
 		}
 	}
+}
+
+// Told are the entries that policy decides by: all but audit records, and what this release does not know.
+func (r *Replica) Told() []policy.Entry {
+	var out []policy.Entry
+	for _, s := range r.entries {
+		if s.told() && s.Entry.Kind != policy.KindAudit {
+			out = append(out, s.Entry)
+		}
+	}
+	return out
 }
 
 // Digest is the same on two replicas that hold the same.

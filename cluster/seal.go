@@ -113,9 +113,9 @@ func (s *Sealed) countersign(cluster string, by policy.NodeID, key ed25519.Priva
 
 func (s *Sealed) root() hash { return pathRoot(s.hash, int(s.index), int(s.count), s.path) }
 
-// beats says whether s stays in the place of held, an entry of its key: by the rule that travels with it, so that nodes which
+// Beats says whether s stays in the place of held, an entry of its key: by the rule that travels with it, so that nodes which
 // don't know the kind find the same. What one node signed twice with one stamp is ordered by its hash.
-func (s *Sealed) beats(held *Sealed) bool {
+func (s *Sealed) Beats(held *Sealed) bool {
 	if s.rule != held.rule {
 		return s.rule > held.rule
 	}

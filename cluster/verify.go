@@ -13,6 +13,7 @@ import (
 type Listed struct {
 	Chain  string
 	Number uint64
+	Hash   string // which the next record names
 	Record
 }
 
@@ -25,7 +26,7 @@ func Records(held []policy.Entry) []Listed {
 			continue
 		}
 		if rec, err := decodeRecord(e); err == nil {
-			out = append(out, Listed{chain, number, rec})
+			out = append(out, Listed{chain, number, recordHash(e), rec})
 		}
 	}
 	slices.SortFunc(out, func(a, b Listed) int {
@@ -37,7 +38,9 @@ func Records(held []policy.Entry) []Listed {
 // Verdict is what Verify finds of one chain.
 type Verdict struct {
 	Chain       string
-	First, Last uint64    // the records that are there
+	Records     int       // that are there
+	First, Last uint64    // their numbers
+	Head        string    // hash of the last
 	From, To    time.Time // of these
 	Cut         *Cut      // what retention took away before First
 	Breaks      []Break   // none: every record is there and as it was written
@@ -83,7 +86,8 @@ func recordNumber(e policy.Entry) uint64 {
 }
 
 func verifyChain(chain string, list []policy.Entry) Verdict {
-	v := Verdict{Chain: chain, First: recordNumber(list[0]), Last: recordNumber(list[len(list)-1])}
+	last := list[len(list)-1]
+	v := Verdict{Chain: chain, Records: len(list), First: recordNumber(list[0]), Last: recordNumber(last), Head: recordHash(last)}
 	records := make([]Record, len(list))
 	for i, e := range list {
 		rec, err := decodeRecord(e)
