@@ -105,6 +105,8 @@ func (s *State) entry(o Order) (Entry, error) {
 		err = s.rejoinEntry(o, &e)
 	case KindBlock:
 		err = s.blockEntry(o, &e)
+	case KindGossipKeys:
+		err = keysEntry(o, &e)
 	default:
 		err = fmt.Errorf("no order of kind %q: want override, drain, return, gate, ack, site-lost, active-metro, rejoin or block", o.Kind)
 	}

@@ -259,3 +259,13 @@ func (s *State) ownWarnings() []string {
 	}
 	return list
 }
+
+// keysEntry is a step of a rotation. Whether all nodes are ready for it is known to those who speak to them.
+func keysEntry(o Order, e *Entry) error {
+	verb, _, _ := strings.Cut(o.Key, "/")
+	if o.Clear || verb != "add" && verb != "use" && verb != "remove" {
+		return fmt.Errorf("gossip keys: %q: want add, use/FINGERPRINT or remove/FINGERPRINT", o.Key)
+	}
+	e.Key = o.Key
+	return nil
+}

@@ -148,6 +148,8 @@ func Step(s *State, e Event, now time.Time) Effects {
 		t.believe(e)
 	case Lists:
 		t.learn(e.Targets)
+	case Delivered:
+		t.markSent(e)
 	case Tick:
 	}
 	return t.finish(force)

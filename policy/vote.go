@@ -194,6 +194,30 @@ func cutText(b []byte) (string, []byte, bool) {
 	return string(b[1 : 1+b[0]]), b[1+b[0]:], true
 }
 
+// EncodeTargets writes a target list: of each target its length (2) and octets, in big endian.
+func EncodeTargets(list []TargetID) []byte {
+	var b []byte
+	for _, id := range list {
+		b = binary.BigEndian.AppendUint16(b, uint16(len(id)))
+		b = append(b, id...)
+	}
+	return b
+}
+
+// DecodeTargets reads what EncodeTargets writes.
+func DecodeTargets(b []byte) ([]TargetID, error) {
+	var list []TargetID
+	for len(b) > 0 {
+		if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
+			return nil, errors.New("target list: cut off")
+		}
+		n := int(binary.BigEndian.Uint16(b))
+		list = append(list, TargetID(b[2:2+n]))
+		b = b[2+n:]
+	}
+	return list, nil
+}
+
 // sendVote has the own vote sent where it says something new, and its evidence after it. A revision
 // that differs from the last by lowered TTLs alone waits for the next vote.
 func (t *turn) sendVote() {
