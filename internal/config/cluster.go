@@ -20,11 +20,8 @@ const (
 
 // Cluster is how the nodes reach one another.
 type Cluster struct {
-	Port      uint16 // UDP and TCP, of nodes that name none of their own
-	KeysFile  string // gossip keys, one in base64 a line; empty: the nodes do not talk to one another
-	VoteTTL   time.Duration
-	Observers int
-	Drills    bool
+	Port     uint16 // UDP and TCP, of nodes that name none of their own
+	KeysFile string // gossip keys, one in base64 a line; empty: the nodes do not talk to one another
 }
 
 // Link is one connection between two sites, with its budget; zero fields have none.
@@ -48,9 +45,9 @@ func (r *reading) cluster(n *node) {
 		optional("cold_start", oneOf(r.decoder, &c.ColdStart,
 			word[policy.ColdStart]{"wait", policy.ColdStartWait},
 			word[policy.ColdStart]{"serve", policy.ColdStartServe})),
-		optional("vote_ttl", r.duration(&s.Cluster.VoteTTL, time.Second, time.Minute)),
-		optional("observers", integer(r.decoder, &s.Cluster.Observers, 1, 16)),
-		optional("drills", r.boolean(&s.Cluster.Drills)),
+		optional("vote_ttl", r.duration(&c.VoteTTL, time.Second, time.Minute)),
+		optional("observers", integer(r.decoder, &c.Observers, 1, 16)),
+		optional("drills", r.boolean(&c.Drills)),
 	)
 }
 

@@ -208,7 +208,7 @@ func TestPlainServer(t *testing.T) {
 		Sites:       []policy.Site{{ID: "local", Metro: "local"}},
 		Nodes:       []policy.Node{{ID: "ns1", Site: "local", Probes: true}},
 		Targets:     map[policy.TargetID]policy.Target{},
-		RejoinAfter: 10 * time.Minute,
+		RejoinAfter: 10 * time.Minute, VoteTTL: 3 * time.Second, Observers: 2, Digest: s.Policy.Digest,
 	}
 	if diff := cmp.Diff(want, s.Policy); diff != "" {
 		t.Errorf("policy (-want +got):\n%s", diff)

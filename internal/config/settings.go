@@ -107,3 +107,6 @@ type Grants struct {
 // node is left out of it, and so are comments, style and the cutting into
 // files. The order of entries counts.
 func (s *Settings) Digest() [32]byte { return s.digest }
+
+// Gossips says whether the node speaks to others.
+func (s *Settings) Gossips() bool { return s.Cluster.KeysFile != "" && len(s.Nodes) > 1 }

@@ -44,13 +44,16 @@ func (r *reading) top(root *node) {
 	r.names = make(map[string]nameOf)
 	r.services = make(map[string]*node)
 	r.zoneSet = make(map[string]bool)
-	r.s.Cluster = Cluster{Port: defaultClusterPort, VoteTTL: defaultVoteTTL, Observers: defaultObservers}
+	r.s.Cluster = Cluster{Port: defaultClusterPort}
 	r.s.Alarms = Alarms{HeartbeatEvery: defaultHeartbeat}
 	r.s.Audit = Audit{Keep: defaultAuditKeep, Most: defaultAuditMost}
 	r.s.Policy = &policy.Config{
 		Cluster:     "pharos",
 		Targets:     make(map[policy.TargetID]policy.Target),
 		RejoinAfter: 10 * time.Minute,
+		VoteTTL:     defaultVoteTTL,
+		Observers:   defaultObservers,
+		Digest:      [8]byte(r.s.digest[:8]),
 	}
 	r.sitesBroken = slices.ContainsFunc(root.fields, func(f field) bool { return nearest(f.key, []string{"sites"}) != "" })
 	r.object(root, "",
