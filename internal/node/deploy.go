@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -51,6 +52,21 @@ func (d *deployment) data(r *policy.Revision) dnsserver.Data {
 		}
 	}
 	return data
+}
+
+// zonesDigest is the same on nodes that serve the same zones.
+func (d *deployment) zonesDigest() [8]byte {
+	h := sha256.New()
+	for i := range d.zones {
+		z := &d.zones[i]
+		h.Write([]byte(z.Spec.Name))
+		h.Write([]byte{0})
+		if z.Zone != nil {
+			digest := z.Zone.Digest()
+			h.Write(digest[:])
+		}
+	}
+	return [8]byte(h.Sum(nil))
 }
 
 // load is what the zones' keeper is told of it.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/scloudstack/pharos/cluster"
 	"github.com/scloudstack/pharos/policy"
 )
 
@@ -37,8 +38,9 @@ type disk struct {
 	urgent chan struct{} // an order waits
 
 	mu      sync.Mutex
-	entries map[policy.EntryKey]policy.Entry // wait to be written
-	forget  map[policy.EntryKey]bool         // wait to be removed
+	entries map[policy.EntryKey]*cluster.Sealed // wait to be written
+	start   startMark                           // the same
+	forget  map[policy.EntryKey]bool            // wait to be removed
 	health  map[policy.TargetID]policy.HealthEntry
 	orders  []storedOrder
 	serving bool
@@ -55,8 +57,25 @@ type disk struct {
 
 // storedOrder is an order that waits to be on the disk.
 type storedOrder struct {
-	entries []policy.Entry
+	entries []*cluster.Sealed
 	done    func(error) // called once, from the disk's goroutine
+}
+
+// startMark is what a start leaves on the disk for the next one.
+type startMark struct {
+	incarnation uint64 // 0: it is written
+	chain       string // of the audit
+	keys        []byte // see contents
+}
+
+// stored is what a node starts from.
+type stored struct {
+	policy.Stored // without Entries: the replica has them
+	sealed        []*cluster.Sealed
+	unsigned      []policy.Entry // of format 1: to be sealed by this node
+	incarnation   uint64         // of the last start; 0: there was none
+	chain         string         // of the audit; "": none yet
+	keys          []byte         // public ones that the node signed with
 }
 
 // DiskState is how the data folder does.
@@ -96,7 +115,7 @@ func (s DiskState) trouble() error {
 // openDisk takes the data folder and reads what is in it. It fails only where
 // going on would do harm: another node uses the folder, or a later release
 // wrote it. A folder that can't be used otherwise is a disk that is failing.
-func openDisk(dir string, log *slog.Logger) (*disk, policy.Stored, error) {
+func openDisk(dir string, log *slog.Logger) (*disk, stored, error) {
 	d := &disk{
 		dir: dir, path: filepath.Join(dir, storeFile), log: log,
 		soon: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
@@ -107,7 +126,7 @@ func openDisk(dir string, log *slog.Logger) (*disk, policy.Stored, error) {
 	if err := d.load(); err != nil {
 		if errors.Is(err, ErrInUse) || errors.Is(err, errNewer) {
 			d.release()
-			return nil, policy.Stored{}, err
+			return nil, stored{}, err
 		}
 		d.fail(err)
 	}
@@ -177,11 +196,12 @@ func (d *disk) release() {
 	}
 }
 
-// stored is what policy starts from.
-func (d *disk) stored() policy.Stored {
-	s := policy.Stored{Stamped: d.held.stamped}
+// stored is what the node starts from.
+func (d *disk) stored() stored {
+	s := stored{unsigned: d.held.unsigned, incarnation: d.held.incarnation, chain: d.held.chain, keys: d.held.keys}
+	s.Stamped = d.held.stamped
 	for _, e := range d.held.entries {
-		s.Entries = append(s.Entries, e)
+		s.sealed = append(s.sealed, e)
 	}
 	for _, h := range d.held.health {
 		s.Health = append(s.Health, h)
@@ -215,7 +235,7 @@ func (d *disk) noteDamage(text string) {
 
 // Keep has the machine's entries and health written, and what it drops
 // removed, within a moment or as soon as the disk writes again. It never waits.
-func (d *disk) Keep(entries []policy.Entry, drop []policy.EntryKey, health []policy.HealthEntry) {
+func (d *disk) Keep(entries []*cluster.Sealed, drop []policy.EntryKey, health []policy.HealthEntry) {
 	if len(entries)+len(drop)+len(health) == 0 {
 		return
 	}
@@ -227,12 +247,11 @@ func (d *disk) Keep(entries []policy.Entry, drop []policy.EntryKey, health []pol
 
 // wait adds to what waits to be written. d.mu is held.
 func (d *disk) wait(b *batch) {
-	for i := range b.entries {
-		e := &b.entries[i]
-		k := e.EntryKey()
+	for _, s := range b.entries {
+		k := s.Entry.EntryKey()
 		delete(d.forget, k)
-		if held, ok := d.entries[k]; !ok || e.Replaces(held) {
-			d.entries[k] = *e
+		if held, ok := d.entries[k]; !ok || !held.Beats(s) {
+			d.entries[k] = s
 		}
 	}
 	for _, k := range b.forget {
@@ -242,14 +261,39 @@ func (d *disk) wait(b *batch) {
 	for _, h := range b.health {
 		d.health[h.Target] = h
 	}
+	if b.incarnation > 0 {
+		d.start.incarnation = b.incarnation
+	}
+	if b.chain != "" {
+		d.start.chain = b.chain
+	}
+	if b.keys != nil {
+		d.start.keys = b.keys
+	}
 	d.state.Pending = d.waits()
 }
 
-func (d *disk) waits() int { return len(d.entries) + len(d.forget) + len(d.health) }
+// Start has written what a start leaves for the next one, and with it what is sealed
+// of an older file.
+func (d *disk) Start(m startMark, sealed []*cluster.Sealed) {
+	d.mu.Lock()
+	d.wait(&batch{entries: sealed, incarnation: m.incarnation, chain: m.chain, keys: m.keys})
+	d.mu.Unlock()
+	signal(d.soon)
+}
+
+func (d *disk) waits() int {
+	n := len(d.entries) + len(d.forget) + len(d.health)
+	if d.start.incarnation > 0 || d.start.chain != "" {
+		n++
+	}
+	return n
+}
 
 // nothingWaits empties what waits. d.mu is held.
 func (d *disk) nothingWaits() {
-	d.entries = map[policy.EntryKey]policy.Entry{}
+	d.entries = map[policy.EntryKey]*cluster.Sealed{}
+	d.start = startMark{}
 	d.forget = map[policy.EntryKey]bool{}
 	d.health = map[policy.TargetID]policy.HealthEntry{}
 }
@@ -257,6 +301,7 @@ func (d *disk) nothingWaits() {
 // waiting is what waits, as one batch. d.mu is held.
 func (d *disk) waiting() batch {
 	var b batch
+	b.incarnation, b.chain, b.keys = d.start.incarnation, d.start.chain, d.start.keys
 	for _, e := range d.entries {
 		b.entries = append(b.entries, e)
 	}
@@ -271,7 +316,7 @@ func (d *disk) waiting() batch {
 
 // Store has an order written at once and calls done when it is on the disk, or
 // with the reason why not. It does not wait.
-func (d *disk) Store(entries []policy.Entry, done func(error)) {
+func (d *disk) Store(entries []*cluster.Sealed, done func(error)) {
 	d.mu.Lock()
 	d.orders = append(d.orders, storedOrder{entries, done})
 	d.mu.Unlock()
@@ -424,7 +469,8 @@ func (d *disk) write(b *batch) error {
 			return fmt.Errorf("%s could not be read at the start and may hold orders: restart the node to take them up", d.path)
 		}
 	}
-	next := contents{entries: maps.Clone(d.held.entries), health: maps.Clone(d.held.health), stamped: d.held.stamped}
+	next := d.held
+	next.entries, next.health = maps.Clone(d.held.entries), maps.Clone(d.held.health)
 	merge(&next, b)
 	s, err := rebuildStore(d.path, &next)
 	if err != nil {
@@ -459,8 +505,8 @@ func (d *disk) mend() {
 // report counts what is held, for metrics and status.
 func (d *disk) report() {
 	counts := map[policy.Kind]int{}
-	for _, e := range d.held.entries {
-		counts[e.Kind]++
+	for key := range d.held.entries {
+		counts[key.Kind]++
 	}
 	var size int64
 	if info, err := os.Stat(d.path); err == nil {
@@ -485,12 +531,20 @@ func merge(c *contents, b *batch) {
 	for _, k := range b.forget {
 		delete(c.entries, k)
 	}
-	for i := range b.entries {
-		e := &b.entries[i]
-		k := e.EntryKey()
-		if held, ok := c.entries[k]; !ok || e.Replaces(held) {
-			c.entries[k] = *e
+	for _, s := range b.entries {
+		k := s.Entry.EntryKey()
+		if held, ok := c.entries[k]; !ok || !held.Beats(s) {
+			c.entries[k] = s
 		}
+	}
+	if b.incarnation > 0 {
+		c.incarnation, c.unsigned = b.incarnation, nil
+	}
+	if b.chain != "" {
+		c.chain = b.chain
+	}
+	if b.keys != nil {
+		c.keys = b.keys
 	}
 	for _, h := range b.health {
 		c.health[h.Target] = h

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"log/slog"
 	"os"
@@ -15,13 +16,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/scloudstack/pharos/cluster"
 	"github.com/scloudstack/pharos/policy"
 )
 
 // testDisk is an open disk whose goroutine runs.
 type testDisk struct {
 	*disk
-	stored policy.Stored
+	stored stored
 	stop   func()
 }
 
@@ -51,7 +53,7 @@ func startDisk(t *testing.T, dir string) testDisk {
 func (d testDisk) order(t *testing.T, e policy.Entry) error {
 	t.Helper()
 	answer := make(chan error, 1)
-	d.Store([]policy.Entry{e}, func(err error) { answer <- err })
+	d.Store(sealed(t, e), func(err error) { answer <- err })
 	select {
 	case err := <-answer:
 		return err
@@ -90,11 +92,28 @@ func entry(kind policy.Kind, key string, wall int64, reason string) policy.Entry
 	return policy.Entry{Kind: kind, Key: key, Stamp: policy.Stamp{Wall: wall, Node: "a"}, Author: "root", Reason: reason}
 }
 
+// sealed signs entries of the node a.
+func sealed(t *testing.T, entries ...policy.Entry) []*cluster.Sealed {
+	t.Helper()
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	r, _, err := cluster.New(cluster.Config{Cluster: "test", Self: "a", Key: key, Members: map[policy.NodeID]cluster.Member{
+		"a": {Site: "s", PublicKey: key.Public().(ed25519.PublicKey)},
+	}}, nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := r.Seal(entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
 // reasons maps each stored key to the reason of the entry that stayed.
-func reasons(s policy.Stored) map[string]string {
+func reasons(s stored) map[string]string {
 	m := map[string]string{}
-	for _, e := range s.Entries {
-		m[string(e.Kind)+" "+e.Key] = e.Reason
+	for _, e := range s.sealed {
+		m[string(e.Entry.Kind)+" "+e.Entry.Key] = e.Entry.Reason
 	}
 	return m
 }
@@ -102,13 +121,13 @@ func reasons(s policy.Stored) map[string]string {
 func TestDiskKeepsWhatItWasTold(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made", "by", "it")
 	d := startDisk(t, dir)
-	if len(d.stored.Entries) > 0 || !d.stored.Stamped.IsZero() {
+	if len(d.stored.sealed) > 0 || !d.stored.Stamped.IsZero() {
 		t.Errorf("an empty folder holds %+v", d.stored)
 	}
 	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	health := policy.HealthEntry{Target: "t1", State: policy.Down, Since: since, Seen: since, Reason: "refused"}
 	move2 := entry(policy.KindMove, "shop/0/2", 20, "second")
-	d.Keep([]policy.Entry{entry(policy.KindMove, "shop/0/1", 10, "first"), move2}, nil, []policy.HealthEntry{health})
+	d.Keep(sealed(t, entry(policy.KindMove, "shop/0/1", 10, "first"), move2), nil, []policy.HealthEntry{health})
 	if err := d.order(t, entry(policy.KindOverride, "all", 5, "kept")); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +176,7 @@ func TestDiskMergesByKind(t *testing.T) {
 			}
 			d.stop()
 			stored := startDisk(t, dir).stored
-			if len(stored.Entries) != 1 || stored.Entries[0].Reason != tc.stayed {
+			if len(stored.sealed) != 1 || stored.sealed[0].Entry.Reason != tc.stayed {
 				t.Errorf("%s %v: stayed %v, want %s", tc.kind, tc.walls, reasons(stored), tc.stayed)
 			}
 		}
@@ -230,7 +249,7 @@ func TestDiskSetsDamageAside(t *testing.T) {
 			dir := t.TempDir()
 			d := startDisk(t, dir)
 			for i := range 500 {
-				d.Keep([]policy.Entry{entry(policy.KindMove, strings.Repeat("k", 1+i%200)+string(rune('a'+i%26)), int64(i), strings.Repeat("long ", 100))}, nil, nil)
+				d.Keep(sealed(t, entry(policy.KindMove, strings.Repeat("k", 1+i%200)+string(rune('a'+i%26)), int64(i), strings.Repeat("long ", 100))), nil, nil)
 			}
 			d.stop()
 			spoil(t, filepath.Join(dir, storeFile))
@@ -335,7 +354,7 @@ func TestDiskComesBack(t *testing.T) {
 	if err := d.order(t, entry(policy.KindOverride, "refused", 1, "r")); !errors.Is(err, syscall.ENOTDIR) {
 		t.Fatalf("the order got %v", err)
 	}
-	d.Keep([]policy.Entry{entry(policy.KindMove, "waits", 1, "w")}, nil, nil)
+	d.Keep(sealed(t, entry(policy.KindMove, "waits", 1, "w")), nil, nil)
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -392,14 +411,15 @@ func TestDiskFull(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the disk is not full: %v", err)
 	}
-	large := entry(policy.KindOverride, "large", 2, strings.Repeat("x", 100_000))
+	large := entry(policy.KindOverride, "large", 2, "l")
+	large.Value = bytes.Repeat([]byte("x"), 60_000)
 	if err := d.order(t, large); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the order on a full disk got %v", err)
 	}
 	if d.State().Failing == nil {
 		t.Error("the disk does not say that it fails")
 	}
-	d.Keep([]policy.Entry{entry(policy.KindMove, "meanwhile", 1, "m")}, nil, nil)
+	d.Keep(sealed(t, entry(policy.KindMove, "meanwhile", 1, "m")), nil, nil)
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}

@@ -91,27 +91,32 @@ func MakeIdentity(path string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node key: %w", err)
 	}
+	return key, saveIdentity(path, key)
+}
+
+// saveIdentity writes a key's file, as MakeIdentity does.
+func saveIdentity(path string, key ed25519.PrivateKey) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("node key: %w", err)
+		return fmt.Errorf("node key: %w", err)
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return nil, fmt.Errorf("node key %s: %w", path, fs.ErrExist)
+		return fmt.Errorf("node key %s: %w", path, fs.ErrExist)
 	}
 	tmp, err := os.CreateTemp(dir, ".node.key-*") // of mode 0600
 	if err != nil {
-		return nil, fmt.Errorf("node key: %w", err)
+		return fmt.Errorf("node key: %w", err)
 	}
 	defer os.Remove(tmp.Name())
 	line := seedPrefix + base64.StdEncoding.EncodeToString(key.Seed()) + "\n"
 	_, err = tmp.WriteString(line)
 	if err = errors.Join(err, likeFolder(tmp, dir), tmp.Sync(), tmp.Close()); err != nil {
-		return nil, fmt.Errorf("node key: %w", err)
+		return fmt.Errorf("node key: %w", err)
 	}
 	if err := os.Link(tmp.Name(), path); err != nil { // unlike a rename, it replaces nothing
-		return nil, fmt.Errorf("node key: %w", err)
+		return fmt.Errorf("node key: %w", err)
 	}
-	return key, syncDir(dir)
+	return syncFolder(dir)
 }
 
 // likeFolder gives a file that root made to whom the data folder belongs: the
@@ -125,14 +130,6 @@ func likeFolder(f *os.File, dir string) error {
 		return err
 	}
 	return f.Chown(int(owner.Uid), int(owner.Gid))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // NewGossipKey is a fresh key for the keys_file, in base64, and its fingerprint.

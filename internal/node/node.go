@@ -15,7 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/scloudstack/pharos/cluster"
 	"github.com/scloudstack/pharos/dnsserver"
+	"github.com/scloudstack/pharos/internal/alert"
 	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/internal/config"
 	"github.com/scloudstack/pharos/policy"
@@ -57,7 +59,11 @@ type Node struct {
 	disk     *disk
 	keeper   *zones.Keeper
 	loop     *loop
-	prober   *probe.Prober     // nil without the probe role
+	prober   *probe.Prober // nil without the probe role
+	aim      *aim
+	pager    *pager
+	feed     *alert.Feed       // of the audit, to syslog
+	gossip   *gossip           // nil where the node speaks to no other
 	dns      *dnsserver.Server // nil in mode observe, and without the dns role
 	api      *api.Server
 	observer *observer // nil unless in mode observe
@@ -78,12 +84,12 @@ func New(settings *config.Settings, opt Options) (*Node, error) {
 		notify: newNotifier(opt.Log), loading: newTurn(), turn: newTurn(), ready: make(chan struct{}), apiTried: make(chan struct{}),
 	}
 	n.trial.init()
-	d, stored, err := openDisk(settings.DataDir, n.log)
+	d, st, err := openDisk(settings.DataDir, n.log)
 	if err != nil {
 		return nil, err
 	}
 	n.disk = d
-	if err := n.build(settings, stored); err != nil {
+	if err := n.build(settings, st); err != nil {
 		d.release()
 		return nil, err
 	}
@@ -94,7 +100,7 @@ func New(settings *config.Settings, opt Options) (*Node, error) {
 func (n *Node) Close() { n.disk.release() }
 
 // build makes the parts. They open nothing yet.
-func (n *Node) build(settings *config.Settings, stored policy.Stored) error {
+func (n *Node) build(settings *config.Settings, st stored) error {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
@@ -112,13 +118,14 @@ func (n *Node) build(settings *config.Settings, stored policy.Stored) error {
 			return err
 		}
 	}
-	if n.loop, err = newLoop(first, stored, n.disk, n.serve, n.log, reg); err != nil {
-		return err
-	}
 	if settings.Node.Roles.Probe {
 		cfg := probe.Config{Observer: settings.Node.Name}
-		n.prober = probe.New(cfg, n.loop.Observe, n.log.With("part", "probe"), reg)
-		n.prober.Set(settings.Targets)
+		n.prober = probe.New(cfg, func(o policy.Observation) { n.loop.Observe(o) }, n.log.With("part", "probe"), reg)
+	}
+	n.aim = newAim(n.prober)
+	n.aim.know(settings)
+	if err := n.buildLoop(first, st, reg); err != nil {
+		return err
 	}
 	if settings.Observe {
 		if n.observer, err = newObserver(n.compared, n.decided, n.log.With("part", "observe"), reg); err != nil {
@@ -129,6 +136,38 @@ func (n *Node) build(settings *config.Settings, stored policy.Stored) error {
 		return err
 	}
 	n.api, err = api.New(settings.API, n, n.log.With("part", "api"), reg)
+	return err
+}
+
+// buildLoop starts deciding, and makes what carries out what is decided.
+func (n *Node) buildLoop(first *deployment, st stored, reg prometheus.Registerer) error {
+	key, err := identity(first.settings)
+	if err != nil {
+		n.log.Error("this node can't prove who it is", "error", err)
+		n.now.identity = fault{err: err, since: time.Now()}
+	}
+	h := hands{
+		serve: n.serve, probe: n.aim.probe, alert: n.note,
+		send: func(list []cluster.Packet) { n.gossip.send(list) },
+		block: func(sites []policy.SiteID) {
+			n.aim.block(sites)
+			n.gossip.block(sites)
+		},
+		follow: func(k *cluster.Keyring, m map[policy.NodeID]cluster.Member) { n.gossip.follow(k, m) },
+		syslog: n.auditSyslog, holds: n.hold,
+		turnKeys: func(list []policy.Entry) { n.gossip.turnKeys(list) },
+	}
+	if n.loop, err = newLoop(first, st, key, n.disk, h, n.log, reg); err != nil {
+		return err
+	}
+	n.openGossip()
+	set := first.settings
+	if n.feed, err = alert.NewFeed(string(set.Node.Name), n.log.With("part", "audit"), reg); err != nil {
+		return err
+	}
+	n.feed.Set(set.Audit.Syslog)
+	n.pager = newPager(n)
+	n.pager.sender, err = alert.New(set.Alarms, string(set.Node.Name), n.pager.done, n.log.With("part", "alarms"), reg)
 	return err
 }
 
@@ -164,8 +203,11 @@ func (n *Node) Run(ctx context.Context) error {
 		{name: "disk", run: n.disk.Run, stopWithin: 10 * time.Second},
 		{name: "loop", run: n.loop.Run},
 	}
+	if n.gossip != nil {
+		parts = append(parts, part{name: "gossip", run: n.gossip.Run, stopWithin: 10 * time.Second})
+	}
 	if n.prober != nil {
-		parts = append(parts, part{name: "probe", run: n.prober.Run})
+		parts = append(parts, part{name: "probe", run: n.prober.Run}, part{name: "aim", run: n.aim.Run})
 	}
 	if n.dns != nil {
 		parts = append(parts, part{name: "dns", run: n.runDNS, ready: n.dns.Ready()})
@@ -177,6 +219,9 @@ func (n *Node) Run(ctx context.Context) error {
 		part{name: "api", run: n.runAPI, ready: n.apiTried},
 		part{name: "zones", run: n.runSaveZones, stopWithin: 10 * time.Second},
 		part{name: "trial", run: n.runTrial},
+		part{name: "identity", run: n.runIdentity},
+		part{name: "alarms", run: n.pager.Run},
+		part{name: "audit", run: n.feed.Run},
 		part{name: "hangup", run: n.runHangup},
 		part{name: "watchdog", run: n.runWatchdog},
 	)
@@ -192,12 +237,20 @@ func (n *Node) Opened() <-chan struct{} { return n.ready }
 
 func (n *Node) open() {
 	n.change(func(s *situation) { s.ready = true })
-	n.disk.Serving(true)
+	n.disk.Serving(!n.situation().held)
 	debug.FreeOSMemory() // reading zones and configuration took more than keeping them does
 	close(n.ready)
 	s := n.situation()
 	n.log.Info("ready", "node", s.running.settings.Node.Name, "dns", n.Addrs(), "socket", s.running.settings.API.Socket, "revision", s.revision.Number)
 	n.notify.ready(fmt.Sprintf("revision %d", s.revision.Number))
+}
+
+// hold takes notice of a held start, and of its end: a node that is held does not stamp its disk.
+func (n *Node) hold(held bool) {
+	n.change(func(s *situation) { s.held = held })
+	if n.situation().ready {
+		n.disk.Serving(!held)
+	}
 }
 
 func (n *Node) stopping() {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/scloudstack/pharos/cluster"
 	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/policy"
 )
@@ -38,25 +40,33 @@ func (n *Node) Order(ctx context.Context, o policy.Order, g api.Giving) (api.Ord
 		return result, err
 	}
 	result.Preview = preview
-	rev, err := n.storeAndObey(ctx, preview.Entries)
+	sealed, err := n.seal(ctx, preview.Entries)
+	if err != nil {
+		return result, err
+	}
+	record := orderRecord(o, preview)
+	rev, err := n.storeAndObey(ctx, sealed, record)
 	if err != nil && n.opt.Volatile && !errors.Is(err, errStopping) {
 		result.Partial = fmt.Sprintf("obeyed, but kept in memory only until the disk writes again; a restart before that loses it (%v)", err)
-		if rev, err = n.obey(ctx, preview.Entries); err == nil {
-			n.disk.Keep(preview.Entries, nil, nil)
+		if rev, err = n.obey(ctx, sealed, record); err == nil {
+			n.disk.Keep(sealed, nil, nil)
 		}
 	}
 	if err != nil {
 		return result, fmt.Errorf("%w: %w", api.ErrDegraded, err)
 	}
 	result.Revision = rev.Number
-	n.spread(ctx, g, rev, &result)
+	n.spread(ctx, g, sealed, &result)
+	if n.situation().held && result.Partial == "" {
+		result.Partial = "this node is held: it keeps the order and answers no steered name yet (pharos status)"
+	}
 	n.logOrder(o, preview, result)
 	return result, nil
 }
 
 // storeAndObey returns the revision that obeys the entries once they are on
 // the disk, or why they are not.
-func (n *Node) storeAndObey(ctx context.Context, entries []policy.Entry) (*policy.Revision, error) {
+func (n *Node) storeAndObey(ctx context.Context, sealed []*cluster.Sealed, record cluster.Record) (*policy.Revision, error) {
 	const help = "mend the disk, or start the node with --volatile to keep orders in memory alone"
 	if err := n.disk.State().hangs(); err != nil {
 		return nil, fmt.Errorf("the order was not taken: %w; %s", err, help)
@@ -66,14 +76,14 @@ func (n *Node) storeAndObey(ctx context.Context, entries []policy.Entry) (*polic
 		err error
 	}
 	done := make(chan outcome, 1)
-	n.disk.Store(entries, func(err error) {
+	n.disk.Store(sealed, func(err error) {
 		// On the disk's goroutine, so that the order counts also when the
 		// person has gone or was told that the disk hangs.
 		var o outcome
 		if err != nil {
 			o.err = fmt.Errorf("the order was not taken: %w; %s", err, help)
 		} else {
-			o.rev, o.err = n.obey(context.Background(), entries)
+			o.rev, o.err = n.obey(context.Background(), sealed, record)
 		}
 		done <- o
 	})
@@ -135,13 +145,48 @@ func (n *Node) judge(ctx context.Context, o policy.Order) (policy.Preview, error
 	return v.preview, v.err
 }
 
+// seal signs the entries of an order.
+func (n *Node) seal(ctx context.Context, entries []policy.Entry) ([]*cluster.Sealed, error) {
+	type signed struct {
+		list []*cluster.Sealed
+		err  error
+	}
+	s, err := askLoop(ctx, n.loop, func(l *loop, _ time.Time) signed {
+		list, err := l.replica.Seal(entries)
+		return signed{list, err}
+	})
+	return s.list, errors.Join(err, s.err)
+}
+
 // obey has the loop follow orders that are stored, and returns what is then served.
-func (n *Node) obey(ctx context.Context, entries []policy.Entry) (*policy.Revision, error) {
-	t := tell{event: policy.Ordered(entries), done: make(chan *policy.Revision, 1)}
-	if err := n.loop.do(ctx, t); err != nil {
+func (n *Node) obey(ctx context.Context, sealed []*cluster.Sealed, record cluster.Record) (*policy.Revision, error) {
+	r := obey{sealed: sealed, record: record, done: make(chan *policy.Revision, 1)}
+	if err := n.loop.do(ctx, r); err != nil {
 		return nil, err
 	}
-	return <-t.done, nil
+	return <-r.done, nil
+}
+
+// orderRecord is an order as the audit has it.
+func orderRecord(o policy.Order, p policy.Preview) cluster.Record {
+	r := cluster.Record{Who: o.Author, What: "order", Subject: string(o.Kind) + " " + o.Key, Why: o.Reason}
+	if len(p.Entries) > 0 {
+		r.Subject = string(o.Kind) + " " + p.Entries[0].Key
+	}
+	if o.Clear {
+		r.Subject += " cleared"
+	}
+	for _, rule := range o.BreakGlass {
+		r.Why += " (break-glass " + rule + ")"
+	}
+	for _, name := range p.Names {
+		if name.Changed {
+			r.Before += name.Name + " " + name.Before + "; "
+			r.After += name.Name + " " + name.After + "; "
+		}
+	}
+	r.Before, r.After = strings.TrimSuffix(r.Before, "; "), strings.TrimSuffix(r.After, "; ")
+	return r
 }
 
 func (n *Node) logOrder(o policy.Order, p policy.Preview, r api.OrderResult) {

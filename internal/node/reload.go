@@ -187,9 +187,9 @@ func (n *Node) apply(ctx context.Context, next, before *deployment) (*policy.Rev
 		back()
 		return nil, fmt.Errorf("%w: %w", api.ErrDegraded, err)
 	}
-	if n.prober != nil {
-		n.prober.Set(next.settings.Targets)
-	}
+	n.aim.know(next.settings)
+	n.pager.sender.Set(next.settings.Alarms)
+	n.feed.Set(next.settings.Audit.Syslog)
 	return rev, nil
 }
 

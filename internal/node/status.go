@@ -4,28 +4,35 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/scloudstack/pharos/cluster"
 	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/policy"
 )
 
 // situation is what the node is about at one moment, apart from its decision.
 type situation struct {
-	running   *deployment
-	revision  *policy.Revision
-	ready     bool // everything is open
-	stopping  bool
-	confirmBy time.Time
-	failure   *api.ReloadFailure
-	wentBack  time.Time // when an unconfirmed configuration was given up; zero: the file is what runs
-	apiFault  fault
-	acks      map[string]ack // of the node's own alarms, by cause; never changed, only replaced
+	running     *deployment
+	revision    *policy.Revision
+	ready       bool // everything is open
+	held        bool // the start is held
+	stopping    bool
+	confirmBy   time.Time
+	failure     *api.ReloadFailure
+	wentBack    time.Time // when an unconfirmed configuration was given up; zero: the file is what runs
+	apiFault    fault
+	identity    fault            // why the node can't prove who it is
+	gossipFault fault            // why it hears no other
+	notes       map[string]fault // what the exchange of entries found, by its alarm's cause
+	acks        map[string]ack   // of the node's own alarms, by cause; never changed, only replaced
 }
 
 // ack is a person's word that one of the node's own alarms is known. It goes
@@ -66,6 +73,8 @@ func (n *Node) Ready() api.Readiness {
 		return api.Readiness{Why: "stopping"}
 	case !s.ready:
 		return api.Readiness{Why: "starting"}
+	case s.held:
+		return api.Readiness{Why: "held: it answers no steered name; see pharos status"}
 	}
 	return api.Readiness{Ready: true}
 }
@@ -174,6 +183,7 @@ func (n *Node) ownAlarms(s situation) []policy.AlarmStatus {
 	all := n.diskAlarms()
 	all = append(all, s.running.zoneAlarms()...)
 	all = append(all, s.configAlarms()...)
+	all = append(all, s.clusterAlarms()...)
 	if f := s.apiFault; f.err != nil {
 		all = append(all, policy.AlarmStatus{
 			Cause: "api", Since: f.since,
@@ -186,6 +196,42 @@ func (n *Node) ownAlarms(s situation) []policy.AlarmStatus {
 		if ack, ok := s.acks[a.Cause]; ok && !ack.at.Before(a.Since) {
 			a.Acknowledged, a.AckedBy, a.AckedAt, a.AckReason = true, ack.by, ack.at, ack.reason
 		}
+	}
+	return all
+}
+
+// note has people told of what the exchange of entries found. A cause that was acknowledged
+// is told again only when something else is found.
+func (n *Node) note(f cluster.Note) {
+	cause := "entries/" + string(f.Kind) + "/" + string(f.Node)
+	n.change(func(s *situation) {
+		notes := maps.Clone(s.notes)
+		if notes == nil {
+			notes = map[string]fault{}
+		}
+		if old, ok := notes[cause]; !ok || old.err.Error() != f.Text {
+			notes[cause] = fault{err: errors.New(f.Text), since: time.Now()}
+		}
+		s.notes = notes
+	})
+}
+
+// clusterAlarms are what is wrong between this node and the others.
+func (s *situation) clusterAlarms() []policy.AlarmStatus {
+	var all []policy.AlarmStatus
+	if f := s.identity; f.err != nil {
+		all = append(all, policy.AlarmStatus{
+			Cause: "identity", Since: f.since, Text: "this node can't prove who it is: " + f.err.Error(),
+			Way: "pharos cluster key show, and nodes." + string(s.running.settings.Node.Name) + ".public_key",
+		})
+	}
+	if f := s.gossipFault; f.err != nil {
+		all = append(all, policy.AlarmStatus{
+			Cause: "gossip", Since: f.since, Text: "this node hears no other: " + f.err.Error(), Way: "mend it; the node tries again every few seconds",
+		})
+	}
+	for cause, f := range s.notes {
+		all = append(all, policy.AlarmStatus{Cause: cause, Since: f.since, Text: f.err.Error(), Way: "pharos audit verify, pharos alarm ack " + cause})
 	}
 	return all
 }

@@ -16,28 +16,39 @@ import (
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/scloudstack/pharos/cluster"
 	"github.com/scloudstack/pharos/policy"
 )
 
-// The database file. Each value is a CRC-32C (4 octets, big endian) and JSON,
-// so that a flipped bit is found before it is obeyed.
+// The database file. Each value outside meta has a CRC-32C (4 octets, big endian)
+// before it, so that a flipped bit is found before it is obeyed.
 //
 //	bucket  key             value
-//	entries kind NUL key    policy.Entry
+//	sealed  kind NUL key    cluster.Sealed
 //	health  target          policy.HealthEntry
-//	meta    "format"        one octet, 1
+//	meta    "format"        one octet, 2
 //	meta    "stamp"         when the node last said that it serves (RFC 3339)
+//	meta    "incarnation"   of the last start (8 octets, big endian)
+//	meta    "chain"         name of the node's audit chain
+//	meta    "keys"          public keys that the node signed with (32 octets each)
+//
+// Format 1, of a node that knew no others, had a bucket entries of unsigned
+// policy.Entry. They are sealed at the first start of this release.
 const (
 	storeFile   = "state.db"
-	storeFormat = 1
+	storeFormat = 2
 )
 
 var (
-	bucketEntries = []byte("entries")
-	bucketHealth  = []byte("health")
-	bucketMeta    = []byte("meta")
-	keyFormat     = []byte("format")
-	keyStamp      = []byte("stamp")
+	bucketSealed   = []byte("sealed")
+	bucketUnsigned = []byte("entries") // of format 1
+	bucketHealth   = []byte("health")
+	bucketMeta     = []byte("meta")
+	keyFormat      = []byte("format")
+	keyStamp       = []byte("stamp")
+	keyIncarnation = []byte("incarnation")
+	keyChain       = []byte("chain")
+	keyKeys        = []byte("keys")
 
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
@@ -51,26 +62,33 @@ var errNewer = errors.New("the file was written by a later release")
 
 // contents is everything that the file holds.
 type contents struct {
-	entries map[policy.EntryKey]policy.Entry
-	health  map[policy.TargetID]policy.HealthEntry
-	stamped time.Time
-	spoilt  int // values that were left out because their checksum or form is wrong
+	entries     map[policy.EntryKey]*cluster.Sealed
+	unsigned    []policy.Entry // of format 1
+	health      map[policy.TargetID]policy.HealthEntry
+	stamped     time.Time
+	incarnation uint64
+	chain       string
+	keys        []byte
+	spoilt      int // values that were left out because their checksum or form is wrong
 }
 
 func newContents() contents {
-	return contents{entries: map[policy.EntryKey]policy.Entry{}, health: map[policy.TargetID]policy.HealthEntry{}}
+	return contents{entries: map[policy.EntryKey]*cluster.Sealed{}, health: map[policy.TargetID]policy.HealthEntry{}}
 }
 
 // batch is what one transaction writes.
 type batch struct {
-	entries []policy.Entry
-	health  []policy.HealthEntry
-	forget  []policy.EntryKey // entries to remove, before entries are written
-	stamp   time.Time         // zero: leave it
+	entries     []*cluster.Sealed
+	health      []policy.HealthEntry
+	forget      []policy.EntryKey // entries to remove, before entries are written
+	stamp       time.Time         // zero: leave it
+	incarnation uint64            // 0: leave it
+	chain       string            // "": leave it
+	keys        []byte            // nil: leave them
 }
 
 func (b *batch) empty() bool {
-	return len(b.entries)+len(b.health)+len(b.forget) == 0 && b.stamp.IsZero()
+	return len(b.entries)+len(b.health)+len(b.forget) == 0 && b.stamp.IsZero() && b.incarnation == 0 && b.chain == "" && b.keys == nil
 }
 
 func dbKey(k policy.EntryKey) []byte { return []byte(string(k.Kind) + "\x00" + k.Key) }
@@ -161,18 +179,12 @@ func (s *store) read() (contents, error) {
 		if err := c.stamped.UnmarshalText(meta.Get(keyStamp)); err != nil {
 			c.stamped = time.Time{} // never stamped
 		}
-		if b := tx.Bucket(bucketEntries); b != nil {
-			if err := b.ForEach(func(k, v []byte) error {
-				var e policy.Entry
-				if !unseal(v, &e) || !bytes.Equal(dbKey(e.EntryKey()), k) {
-					c.spoilt++
-					return nil
-				}
-				c.entries[e.EntryKey()] = e
-				return nil
-			}); err != nil {
-				return err
-			}
+		if v := meta.Get(keyIncarnation); len(v) == 8 {
+			c.incarnation = binary.BigEndian.Uint64(v)
+		}
+		c.chain, c.keys = string(meta.Get(keyChain)), bytes.Clone(meta.Get(keyKeys))
+		if err := c.readEntries(tx); err != nil {
+			return err
 		}
 		if b := tx.Bucket(bucketHealth); b != nil {
 			return b.ForEach(func(k, v []byte) error {
@@ -190,6 +202,41 @@ func (s *store) read() (contents, error) {
 	return c, err
 }
 
+// readEntries reads what is signed, or in a file of format 1 is not yet.
+func (c *contents) readEntries(tx *bolt.Tx) error {
+	if b := tx.Bucket(bucketUnsigned); b != nil {
+		if err := b.ForEach(func(k, v []byte) error {
+			var e policy.Entry
+			if !unseal(v, &e) || !bytes.Equal(dbKey(e.EntryKey()), k) {
+				c.spoilt++
+				return nil
+			}
+			c.unsigned = append(c.unsigned, e)
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	b := tx.Bucket(bucketSealed)
+	if b == nil {
+		return nil
+	}
+	return b.ForEach(func(k, v []byte) error {
+		raw, ok := checked(v)
+		if !ok {
+			c.spoilt++
+			return nil
+		}
+		s, err := cluster.DecodeSealed(raw)
+		if err != nil || !bytes.Equal(dbKey(s.Entry.EntryKey()), k) {
+			c.spoilt++
+			return nil
+		}
+		c.entries[s.Entry.EntryKey()] = s
+		return nil
+	})
+}
+
 // write makes one transaction and has it on the disk when it returns nil.
 func (s *store) write(b *batch) (err error) {
 	defer catchFault(&err, &s.hurt)()
@@ -198,19 +245,8 @@ func (s *store) write(b *batch) (err error) {
 		if err != nil {
 			return err
 		}
-		if meta.Get(keyFormat) == nil {
-			if err := meta.Put(keyFormat, []byte{storeFormat}); err != nil {
-				return err
-			}
-		}
-		if !b.stamp.IsZero() {
-			text, err := b.stamp.UTC().MarshalText()
-			if err != nil {
-				return err
-			}
-			if err := meta.Put(keyStamp, text); err != nil {
-				return err
-			}
+		if err := writeMeta(meta, b); err != nil {
+			return err
 		}
 		if err := writeEntries(tx, b); err != nil {
 			return err
@@ -223,8 +259,41 @@ func (s *store) write(b *batch) (err error) {
 	return nil
 }
 
+// writeMeta also raises the format of an older file. What that file has unsigned goes
+// with the first batch that seals it, see disk.sealed.
+func writeMeta(meta *bolt.Bucket, b *batch) error {
+	if f := meta.Get(keyFormat); len(f) != 1 || f[0] != storeFormat {
+		if err := meta.Put(keyFormat, []byte{storeFormat}); err != nil {
+			return err
+		}
+	}
+	if !b.stamp.IsZero() {
+		text, err := b.stamp.UTC().MarshalText()
+		if err != nil {
+			return err
+		}
+		if err := meta.Put(keyStamp, text); err != nil {
+			return err
+		}
+	}
+	if b.incarnation > 0 {
+		if err := meta.Put(keyIncarnation, binary.BigEndian.AppendUint64(nil, b.incarnation)); err != nil {
+			return err
+		}
+	}
+	if b.keys != nil {
+		if err := meta.Put(keyKeys, b.keys); err != nil {
+			return err
+		}
+	}
+	if b.chain == "" {
+		return nil
+	}
+	return meta.Put(keyChain, []byte(b.chain))
+}
+
 func writeEntries(tx *bolt.Tx, b *batch) error {
-	bucket, err := tx.CreateBucketIfNotExists(bucketEntries)
+	bucket, err := tx.CreateBucketIfNotExists(bucketSealed)
 	if err != nil {
 		return err
 	}
@@ -233,16 +302,19 @@ func writeEntries(tx *bolt.Tx, b *batch) error {
 			return err
 		}
 	}
-	for i := range b.entries {
-		e := &b.entries[i]
-		key := dbKey(e.EntryKey())
-		var held policy.Entry
-		if v := bucket.Get(key); v != nil && unseal(v, &held) && !e.Replaces(held) {
-			continue
+	for _, s := range b.entries {
+		key := dbKey(s.Entry.EntryKey())
+		if raw, ok := checked(bucket.Get(key)); ok {
+			if held, err := cluster.DecodeSealed(raw); err == nil && held.Beats(s) {
+				continue
+			}
 		}
-		if err := put(bucket, key, e); err != nil {
-			return fmt.Errorf("%s %s: %w", e.Kind, e.Key, err)
+		if err := bucket.Put(key, sum(s.Bytes())); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
 		}
+	}
+	if b.incarnation > 0 && tx.Bucket(bucketUnsigned) != nil { // the first batch of this start holds them sealed
+		return tx.DeleteBucket(bucketUnsigned)
 	}
 	return nil
 }
@@ -296,7 +368,7 @@ func rebuildStore(path string, c *contents) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := batch{stamp: c.stamped}
+	b := batch{stamp: c.stamped, incarnation: c.incarnation, chain: c.chain, keys: c.keys}
 	for _, e := range c.entries {
 		b.entries = append(b.entries, e)
 	}
@@ -336,13 +408,24 @@ func put(b *bolt.Bucket, key []byte, v any) error {
 	if err != nil {
 		return err
 	}
-	sealed := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(text)), crc32.Checksum(text, castagnoli))
-	return b.Put(key, append(sealed, text...))
+	return b.Put(key, sum(text))
 }
 
-func unseal(sealed []byte, v any) bool {
-	if len(sealed) < 4 || binary.BigEndian.Uint32(sealed) != crc32.Checksum(sealed[4:], castagnoli) {
-		return false
+// sum puts the checksum before a value.
+func sum(text []byte) []byte {
+	summed := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(text)), crc32.Checksum(text, castagnoli))
+	return append(summed, text...)
+}
+
+// checked is a value without its checksum; false: there is none, or it is damaged.
+func checked(summed []byte) ([]byte, bool) {
+	if len(summed) < 4 || binary.BigEndian.Uint32(summed) != crc32.Checksum(summed[4:], castagnoli) {
+		return nil, false
 	}
-	return json.Unmarshal(sealed[4:], v) == nil
+	return summed[4:], true
+}
+
+func unseal(summed []byte, v any) bool {
+	text, ok := checked(summed)
+	return ok && json.Unmarshal(text, v) == nil
 }

@@ -3,7 +3,6 @@ package lab
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -39,10 +38,10 @@ func accuracyOf(ctx context.Context, mode wan.Mode, loaded bool, datagrams int, 
 	topology.Silent, topology.Solo, topology.Mode = true, true, mode
 	topology.Sites, topology.Links = topology.Sites[:2], topology.Links[:1]
 	stage := NewStage(topology, nil, func(format string, args ...any) { _, _ = fmt.Fprintf(out, format+"\n", args...) })
-	err := catch(func() error {
+	defer stage.Close(false)
+	return catch(func() error {
 		return measureAccuracy(ctx, New(stage.t, topology), loaded, datagrams, out)
 	})
-	return errors.Join(err, stage.Close(false))
 }
 
 func measureAccuracy(ctx context.Context, l *Lab, loaded bool, datagrams int, out io.Writer) error {

@@ -159,31 +159,10 @@ func (n *Node) Stop() {
 	}
 }
 
-// Pause stops the node's process where it is (SIGSTOP), and waits until it has.
+// Pause stops the node's process where it is (SIGSTOP).
 func (n *Node) Pause() {
 	n.lab.t.Helper()
 	n.Signal(syscall.SIGSTOP)
-	n.lab.Eventually(stopWithin, func() error { return stopped(n.PID()) })
-}
-
-// stopped wants every thread of a process to be stopped: they take the signal
-// one by one.
-func stopped(pid int) error {
-	states, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	if err != nil {
-		return err
-	}
-	for _, file := range states {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		// The state comes after the name, which may hold anything, in brackets (proc(5)).
-		if _, rest, ok := bytes.Cut(text, []byte(") ")); ok && rest[0] != 'T' {
-			return fmt.Errorf("%s: state %c", file, rest[0])
-		}
-	}
-	return nil
 }
 
 // Resume lets it go on.

@@ -74,14 +74,6 @@ services:
 			t.Errorf("%s, %v", a, err)
 		}
 	})
-	t.Run("configured anew", func(t *testing.T) {
-		l.Configure(func(t *Topology) { t.Zone = "another IN TXT \"more\"\n" })
-		if out := n.CLI("reload"); out.Code != 0 {
-			t.Errorf("%+v", out)
-		}
-		l.Eventually(5*time.Second, l.Answers("another.shop.example.", "NODATA"))
-		l.Eventually(time.Second, l.Answers("txt.shop.example.", "NXDOMAIN"))
-	})
 	t.Run("stopped and emptied", func(t *testing.T) {
 		n.Stop()
 		n.EmptyDataDir()

@@ -24,8 +24,6 @@ const (
 	partBalancer = "balancer" // NAME ADDRESS
 	partKeeper   = "keeper"   // FOLDER
 
-	partsLog = "parts.log"
-
 	readyWord   = "ready"
 	readyWithin = 20 * time.Second
 )
@@ -83,7 +81,7 @@ func (l *Lab) startPart(h *host.Host, name string, args ...string) (*part, error
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(l.path(partsLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(l.path("parts.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +99,7 @@ func (l *Lab) startPart(h *host.Host, name string, args ...string) (*part, error
 	}
 	p.out = bufio.NewReader(out)
 	if err := p.expect(readyWord); err != nil {
-		text, _ := os.ReadFile(l.path(partsLog))
+		text, _ := os.ReadFile(l.path("parts.log"))
 		return nil, errors.Join(fmt.Errorf("%s %q: %w: %s", name, args, err, text), p.Kill(), log.Close())
 	}
 	return p, nil

@@ -25,11 +25,7 @@ func TestLinesThatSayNothing(t *testing.T) {
 	topology.Sites = topology.Sites[:2]
 	topology.Links = topology.Links[:1]
 	s := NewStage(topology, nil, t.Logf)
-	defer func() {
-		if err := s.Close(false); err != nil {
-			t.Error(err)
-		}
-	}()
+	defer s.Close(false)
 	do := func(text string) error {
 		var out bytes.Buffer
 		return s.Do(strings.Fields(text), &out, &out)

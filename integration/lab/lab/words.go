@@ -37,7 +37,7 @@ var vocabulary = []word{
 	{"flap", "SITE every TIME for TIME", "balancers answer 503, then well, in turn", (*line).flap},
 	{"crash", "site SITE ... | node NODE ...", "ends nodes, and with site balancers too, by SIGKILL", (*line).crash},
 	{"revive", "SITE ...", "starts all of a site again", eachSite((*Site).Revive)},
-	{"start", "NODE ... [-- ARGUMENT ...]", "starts nodes, with more arguments to serve, and waits until they answer", (*line).start},
+	{"start", "NODE ...", "starts nodes, and waits until they answer", eachNode(func(n *Node) { n.Start() })},
 	{"halt", "NODE ...", "ends nodes by SIGTERM", eachNode((*Node).Stop)},
 	{"empty", "NODE ...", "takes away their data folders", eachNode((*Node).EmptyDataDir)},
 	{"freeze", "NODE ...", "SIGSTOP", eachNode((*Node).Pause)},
@@ -102,14 +102,6 @@ func eachNode(f func(*Node)) func(*line) error {
 			}
 		}
 	}
-}
-
-func (l *line) start() error {
-	var args []string
-	if i := slices.Index(l.rest, "--"); i >= 0 {
-		l.rest, args = l.rest[:i], l.rest[i+1:]
-	}
-	return eachNode(func(n *Node) { n.Start(args...) })(l)
 }
 
 func (l *line) bringUp() error {

@@ -1,0 +1,181 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/scloudstack/pharos/cluster"
+	"github.com/scloudstack/pharos/internal/alert"
+	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/policy"
+)
+
+// auditEvery is how often what was folded is looked at.
+const auditEvery = time.Second
+
+func (l *loop) openAudit(chain string) error {
+	settings := l.deployed.settings
+	clock := &cluster.Clock{Node: settings.Node.Name}
+	var held []policy.Entry
+	for s := range l.replica.Entries() {
+		if s.Entry.Kind == policy.KindAudit {
+			held = append(held, s.Entry)
+		}
+	}
+	var err error
+	l.audit, err = cluster.NewAudit(cluster.AuditConfig{
+		Chain: chain, Clock: clock, Records: settings.Audit.Most, Age: settings.Audit.Keep,
+	}, held)
+	return err
+}
+
+// record adds to the node's audit chain.
+func (l *loop) record(list ...cluster.Record) {
+	now := time.Now()
+	var entries []policy.Entry
+	for _, r := range list {
+		entries = append(entries, l.audit.Add(r, now)...)
+	}
+	l.writeAudit(entries)
+}
+
+func (l *loop) writeAudit(entries []policy.Entry) {
+	if len(entries) == 0 {
+		return
+	}
+	l.syslog(entries)
+	l.absorbOr("audit")(l.replica.Write(entries, time.Now()))
+}
+
+// readAudit looks for the sign that this node's folder was set back: peers hold records
+// of its chain that it does not.
+func (l *loop) readAudit(list []policy.Entry) {
+	for _, e := range list {
+		if !l.audit.SetBack(e) {
+			continue
+		}
+		chain := cluster.NewChain(l.deployed.settings.Node.Name)
+		l.log.Error("the data folder was set back: peers hold later records of its audit", "record", e.Key, "chain", chain)
+		l.alert(cluster.Note{
+			Kind: cluster.NoteFork, Node: e.Stamp.Node, Key: e.EntryKey(),
+			Text: "this node's data folder was set back: its peers hold later records of its audit than it does",
+		})
+		l.disk.Start(startMark{chain: chain}, nil)
+		l.writeAudit(l.audit.Restart(chain, "peers hold "+e.Key+", this node did not", time.Now()))
+		return
+	}
+}
+
+// recordChanges audits what a step changed of answers, health and alarms.
+func (l *loop) recordChanges(list []policy.Change) {
+	records := make([]cluster.Record, 0, len(list))
+	for _, c := range list {
+		what, subject, ok := strings.Cut(c.Subject, " ")
+		if !ok {
+			what, subject = "change", c.Subject
+		}
+		records = append(records, cluster.Record{Who: "machine", What: what, Subject: subject, Before: c.Before, After: c.After, Why: c.Why})
+	}
+	l.record(records...)
+}
+
+// auditPage picks the newest records that are asked for.
+func auditPage(all []cluster.Listed, q api.AuditQuery) api.AuditPage {
+	page := api.AuditPage{Records: []api.AuditRecord{}}
+	for _, r := range slices.Backward(all) {
+		node, _, _ := strings.Cut(r.Chain, "/")
+		if q.Node != "" && string(q.Node) != node || q.Kind != "" && q.Kind != r.What || r.Time.Before(q.Since) {
+			continue
+		}
+		if len(page.Records) == q.Limit {
+			page.More = true
+			break
+		}
+		to := api.AuditRecord{
+			Node: policy.NodeID(node), Chain: r.Chain, Number: r.Number, At: r.Time, Kind: r.What, Subject: r.Subject,
+			Author: r.Who, Before: r.Before, After: r.After, Why: r.Why, Folded: uint64(r.Count), Hash: r.Hash,
+		}
+		if r.Who == "machine" {
+			to.Author = ""
+		}
+		if r.Cut != nil {
+			to.Folded = uint64(r.Cut.Records)
+		}
+		page.Records = append(page.Records, to)
+	}
+	return page
+}
+
+// auditVerdict is whether the chains hold.
+func auditVerdict(list []cluster.Verdict) api.AuditVerdict {
+	v := api.AuditVerdict{Good: true, Chains: []api.AuditChain{}}
+	for _, c := range list {
+		node, _, _ := strings.Cut(c.Chain, "/")
+		to := api.AuditChain{
+			Node: policy.NodeID(node), Chain: c.Chain, Records: c.Records, First: c.First, Last: c.Last,
+			Oldest: c.From, Newest: c.To, Head: c.Head,
+		}
+		for _, b := range c.Breaks {
+			v.Good = false
+			if to.Problem != "" {
+				to.Problem += "; "
+			}
+			to.Problem += fmt.Sprintf("at %d: %s", b.Number, b.Text)
+		}
+		v.Chains = append(v.Chains, to)
+	}
+	return v
+}
+
+// auditEntries are all records that this node holds.
+func (n *Node) auditEntries(ctx context.Context) ([]policy.Entry, error) {
+	type held []policy.Entry
+	list, err := askLoop(ctx, n.loop, func(l *loop, _ time.Time) held {
+		var list held
+		for s := range l.replica.Entries() {
+			if s.Entry.Kind == policy.KindAudit {
+				list = append(list, s.Entry)
+			}
+		}
+		return list
+	})
+	return list, err
+}
+
+// Audit lists what was done, the newest first.
+func (n *Node) Audit(ctx context.Context, q api.AuditQuery) (api.AuditPage, error) {
+	held, err := n.auditEntries(ctx)
+	if err != nil {
+		return api.AuditPage{}, err
+	}
+	return auditPage(cluster.Records(held), q), nil
+}
+
+// VerifyAudit checks the hash chains.
+func (n *Node) VerifyAudit(ctx context.Context) (api.AuditVerdict, error) {
+	held, err := n.auditEntries(ctx)
+	if err != nil {
+		return api.AuditVerdict{}, err
+	}
+	return auditVerdict(cluster.Verify(held)), nil
+}
+
+// auditSyslog sends new audit records on to syslog, where the configuration names one.
+func (n *Node) auditSyslog(entries []policy.Entry) {
+	if n.feed == nil { // the node is being built
+		return
+	}
+	for _, r := range cluster.Records(entries) {
+		text := fmt.Sprintf("%s/%d %s %s %s", r.Chain, r.Number, r.Who, r.What, r.Subject)
+		if r.Before != "" || r.After != "" {
+			text += ": " + r.Before + " → " + r.After
+		}
+		if r.Why != "" {
+			text += " · " + r.Why
+		}
+		n.feed.Send(alert.Message{Facility: alert.FacilityDaemon, Severity: alert.SeverityNotice, Time: r.Time, ID: "audit", Text: text})
+	}
+}

@@ -1,0 +1,105 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/scloudstack/pharos/cluster"
+	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/policy"
+)
+
+// keyOrder reads a step of a rotation of gossip keys from an entry.
+func keyOrder(e policy.Entry) (cluster.KeyOrder, error) {
+	verb, text, _ := strings.Cut(e.Key, "/")
+	o := cluster.KeyOrder{Op: map[string]cluster.KeyOp{"add": cluster.KeyReread, "use": cluster.KeyUse, "remove": cluster.KeyRemove}[verb]}
+	if o.Op == cluster.KeyReread {
+		return o, nil
+	}
+	var err error
+	o.Key, err = cluster.ParseFingerprint(text)
+	return o, err
+}
+
+// turnKeys follows the steps among new entries, without waiting: a file may have to be read.
+func (g *gossip) turnKeys(list []policy.Entry) {
+	on := g.current()
+	if on == nil {
+		return
+	}
+	for _, e := range list {
+		if e.Kind != policy.KindGossipKeys {
+			continue
+		}
+		g.turning.Go(func() {
+			o, err := keyOrder(e)
+			if err == nil {
+				err = on.ApplyKeyOrder(o)
+			}
+			if err != nil {
+				g.log.Error("a step of the rotation of gossip keys was not done", "step", e.Key, "author", e.Author, "error", err)
+				return
+			}
+			g.log.Info("gossip keys", "step", e.Key, "author", e.Author)
+		})
+	}
+}
+
+// AddGossipKeys has every node read its keys_file again.
+func (n *Node) AddGossipKeys(ctx context.Context, author string) (api.GossipKeys, error) {
+	return n.turnGossipKeys(ctx, "add", author)
+}
+
+// UseGossipKey has every node send with a key. It is refused until every node that counts has the key.
+func (n *Node) UseGossipKey(ctx context.Context, fingerprint, author string) (api.GossipKeys, error) {
+	return n.turnGossipKeys(ctx, "use/"+fingerprint, author)
+}
+
+// RemoveGossipKey has every node forget a key. It is refused while any node that counts sends with it.
+func (n *Node) RemoveGossipKey(ctx context.Context, fingerprint, author string) (api.GossipKeys, error) {
+	return n.turnGossipKeys(ctx, "remove/"+fingerprint, author)
+}
+
+// turnGossipKeys gives a step as an order, so that it is stored, signed and audited, and every node does it.
+func (n *Node) turnGossipKeys(ctx context.Context, step, author string) (api.GossipKeys, error) {
+	on := n.gossip.current()
+	if on == nil {
+		return api.GossipKeys{}, errAlone
+	}
+	o, err := keyOrder(policy.Entry{Key: step})
+	if err != nil {
+		return api.GossipKeys{}, fmt.Errorf("%w: %w", api.ErrInvalid, err)
+	}
+	d, err := n.decision(ctx)
+	if err != nil {
+		return api.GossipKeys{}, err
+	}
+	var count []policy.NodeID
+	for _, m := range d.Members {
+		if !isLost(d, m.Site) {
+			count = append(count, m.Node)
+		}
+	}
+	if late := o.ReadyFor(count, on.KeysByNode()); len(late) > 0 {
+		var why []string
+		for node, text := range late {
+			why = append(why, fmt.Sprintf("%s: %s", node, text))
+		}
+		slices.Sort(why)
+		return api.GossipKeys{}, fmt.Errorf("%w: not every node is ready: %s", api.ErrConflict, strings.Join(why, "; "))
+	}
+	order := policy.Order{Kind: policy.KindGossipKeys, Key: step, Author: author, Reason: "rotation of gossip keys"}
+	result, err := n.Order(ctx, order, api.Giving{Wait: api.WaitReachable, WaitFor: api.DefaultWaitFor})
+	if err != nil {
+		return api.GossipKeys{}, err
+	}
+	n.gossip.turning.Wait()
+	keys, err := n.GossipKeys(ctx)
+	if result.Partial != "" {
+		err = errors.Join(err, fmt.Errorf("%w: done in part: %s", api.ErrConflict, result.Partial))
+	}
+	return keys, err
+}

@@ -1,0 +1,144 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/scloudstack/pharos/internal/alert"
+	"github.com/scloudstack/pharos/policy"
+)
+
+// lookEvery is how often it is looked which alarms are to be sent.
+const lookEvery = time.Second
+
+// pager has people told of alarms by the receivers of the configuration: of the cluster's by one
+// node, of a node's own by that node.
+type pager struct {
+	n      *Node
+	sender *alert.Sender
+
+	mu        sync.Mutex
+	waiting   map[string]policy.Unsent      // the cluster's that are under way, by event
+	delivered []policy.Unsent               // that a receiver took
+	own       map[string]policy.AlarmStatus // the node's own that were told
+}
+
+func newPager(n *Node) *pager {
+	return &pager{n: n, waiting: map[string]policy.Unsent{}, own: map[string]policy.AlarmStatus{}}
+}
+
+// Run looks and sends until ctx ends.
+func (p *pager) Run(ctx context.Context) error {
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	sending.Go(func() { _ = p.sender.Run(ctx) }) // it ends with ctx alone
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		p.look(ctx)
+	}
+}
+
+// look sends what is new, and has the cluster know what was sent.
+func (p *pager) look(ctx context.Context) {
+	type seen struct {
+		unsent []policy.Unsent
+		well   bool
+	}
+	s, err := askLoop(ctx, p.n.loop, func(l *loop, _ time.Time) seen {
+		if done := p.take(); len(done) > 0 {
+			l.step(policy.Delivered(done))
+		}
+		return seen{l.state.Unsent(), l.state.Well()}
+	})
+	if err != nil {
+		return
+	}
+	p.sender.Well(s.well)
+	if !p.sender.Configured() {
+		return
+	}
+	for _, u := range s.unsent {
+		p.send(u)
+	}
+	p.sendOwn()
+}
+
+func (p *pager) send(u policy.Unsent) {
+	e := p.event(u.Cause, u.Cleared, u.At)
+	e.ID = u.Cause + " " + u.Stamp.String()
+	e.Alarm, e.Way, e.Since = u.Alarm.Text, u.Alarm.Way, u.Alarm.Since
+	p.mu.Lock()
+	_, waits := p.waiting[e.ID]
+	waits = waits || slices.ContainsFunc(p.delivered, func(d policy.Unsent) bool { return d.Stamp == u.Stamp })
+	p.waiting[e.ID] = u
+	p.mu.Unlock()
+	if !waits {
+		p.sender.Send(e)
+	}
+}
+
+func (p *pager) event(cause string, cleared bool, at time.Time) alert.Event {
+	set := p.n.situation().running.settings
+	e := alert.Event{Cluster: set.Policy.Cluster, Node: set.Node.Name, Cause: cause, State: alert.Raised, At: at}
+	if cleared {
+		e.State = alert.Cleared
+	}
+	return e
+}
+
+// sendOwn tells of the node's own alarms that came or went.
+func (p *pager) sendOwn() {
+	now := map[string]policy.AlarmStatus{}
+	for _, a := range p.n.ownAlarms(p.n.situation()) {
+		now[a.Cause] = a
+	}
+	name := string(p.n.situation().running.settings.Node.Name)
+	tell := func(a policy.AlarmStatus, cleared bool) {
+		e := p.event(name+"/"+a.Cause, cleared, time.Now())
+		e.ID = e.Cause + " " + a.Since.UTC().Format(time.RFC3339Nano) + " " + string(e.State)
+		e.Alarm, e.Way, e.Since = a.Text, a.Way, a.Since
+		p.sender.Send(e)
+	}
+	for cause, a := range now {
+		if old, told := p.own[cause]; !told || !old.Since.Equal(a.Since) {
+			tell(a, false)
+		}
+	}
+	for cause, a := range p.own {
+		if _, there := now[cause]; !there {
+			tell(a, true)
+		}
+	}
+	p.own = now
+}
+
+// done is told what became of an event at one receiver. One that took it is enough for the
+// cluster to know; what none took is sent again.
+func (p *pager) done(d alert.Delivery) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u, waits := p.waiting[d.Event.ID]
+	if !waits {
+		return
+	}
+	delete(p.waiting, d.Event.ID)
+	if d.Err == nil {
+		p.delivered = append(p.delivered, u)
+	}
+}
+
+func (p *pager) take() []policy.Unsent {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.delivered
+	p.delivered = nil
+	return list
+}
