@@ -6,6 +6,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -110,13 +111,13 @@ func play(files []string, topology lab.Topology, verbose bool) error {
 }
 
 // converse brings up the lab and does what is typed, until the end of it.
-func converse(ctx context.Context, topology lab.Topology) error {
+func converse(ctx context.Context, topology lab.Topology) (err error) {
 	read := func(name string) (string, error) {
 		text, err := os.ReadFile(name)
 		return string(text), err
 	}
 	stage := lab.NewStage(topology, read, func(format string, args ...any) { fmt.Printf(format+"\n", args...) })
-	defer stage.Close(false)
+	defer func() { err = errors.Join(err, stage.Close(false)) }()
 	if err := stage.Do([]string{"lab"}, os.Stdout, os.Stderr); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // Process is a program that runs on a host.
@@ -25,7 +26,11 @@ type Process struct {
 // Start starts a program on the host. It never lives longer than this process:
 // the kernel kills it with its parent. That signal is tied to the thread that
 // starts it (prctl(2), PR_SET_PDEATHSIG), so the thread is kept for as long.
-func (h *Host) Start(cmd *exec.Cmd) (*Process, error) {
+func (h *Host) Start(cmd *exec.Cmd) (*Process, error) { return h.StartIn(nil, cmd) }
+
+// StartIn is Start in a mount namespace, an open /proc/PID/ns/mnt; nil is that
+// of this process.
+func (h *Host) StartIn(mounts *os.File, cmd *exec.Cmd) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
@@ -38,7 +43,10 @@ func (h *Host) Start(cmd *exec.Cmd) (*Process, error) {
 	started := make(chan error, 1)
 	spendThread(func() {
 		defer close(p.ended)
-		err := netns.Set(h.ns)
+		err := enterMounts(mounts)
+		if err == nil {
+			err = netns.Set(h.ns)
+		}
 		if err == nil {
 			err = cmd.Start()
 		}
@@ -55,6 +63,17 @@ func (h *Host) Start(cmd *exec.Cmd) (*Process, error) {
 		return nil, fmt.Errorf("start on host %s: %w", p.name, err)
 	}
 	return p, nil
+}
+
+// enterMounts puts the calling thread into a mount namespace.
+func enterMounts(mounts *os.File) error {
+	if mounts == nil {
+		return nil
+	}
+	if err := unix.Unshare(unix.CLONE_FS); err != nil { // threads share their root otherwise
+		return os.NewSyscallError("unshare", err)
+	}
+	return os.NewSyscallError("setns", unix.Setns(int(mounts.Fd()), unix.CLONE_NEWNS))
 }
 
 // Run runs a program on the host to its end, and returns what it wrote.

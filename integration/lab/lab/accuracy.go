@@ -3,6 +3,7 @@ package lab
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -38,10 +39,10 @@ func accuracyOf(ctx context.Context, mode wan.Mode, loaded bool, datagrams int, 
 	topology.Silent, topology.Solo, topology.Mode = true, true, mode
 	topology.Sites, topology.Links = topology.Sites[:2], topology.Links[:1]
 	stage := NewStage(topology, nil, func(format string, args ...any) { _, _ = fmt.Fprintf(out, format+"\n", args...) })
-	defer stage.Close(false)
-	return catch(func() error {
+	err := catch(func() error {
 		return measureAccuracy(ctx, New(stage.t, topology), loaded, datagrams, out)
 	})
+	return errors.Join(err, stage.Close(false))
 }
 
 func measureAccuracy(ctx context.Context, l *Lab, loaded bool, datagrams int, out io.Writer) error {

@@ -57,7 +57,10 @@ func (l *Lab) prepareNodes() error {
 		return err
 	}
 	for _, n := range l.nodes {
-		if err := os.MkdirAll(n.DataDir(), 0o700); err != nil {
+		if err := os.MkdirAll(n.ownDataDir(), 0o700); err != nil {
+			return err
+		}
+		if err := n.startDisk(); err != nil {
 			return err
 		}
 	}
@@ -65,11 +68,27 @@ func (l *Lab) prepareNodes() error {
 		return err
 	}
 	for _, n := range l.nodes {
-		if err := n.WriteConfig(); err != nil {
+		if err := n.writeConfig(l.topology); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Configure writes the files of some nodes, or of all, anew, from the topology
+// with a change that concerns nothing but files (Check, TTL, Return, Cluster,
+// Node, Extra, Zone). Nodes take them by reload, or when they start. The
+// topology itself stays as it is.
+func (l *Lab) Configure(change func(*Topology), on ...*Node) {
+	l.t.Helper()
+	t := l.topology
+	change(&t)
+	if len(on) == 0 {
+		on = l.nodes
+	}
+	for _, n := range on {
+		l.must(n.writeConfig(t))
+	}
 }
 
 // findProgram finds pharos: the one named, that of $PHAROS, or bin/pharos of the
@@ -149,20 +168,19 @@ func (n *Node) makeKey() error {
 
 func (l *Lab) gossipKeys() string { return l.path("gossip.keys") }
 
-// WriteConfig writes the node's files as the topology says. A test that changed
-// them gets them back so; a running node takes them by reload.
-func (n *Node) WriteConfig() error {
+// writeConfig writes the node's files as a topology says.
+func (n *Node) writeConfig(top Topology) error {
 	t := template.Must(template.New("pharos.yaml").Parse(configText))
 	var text bytes.Buffer
-	if err := t.Execute(&text, n.settings()); err != nil {
+	if err := t.Execute(&text, n.settings(top)); err != nil {
 		return err
 	}
 	files := map[string]string{
 		"pharos.yaml":       text.String(),
-		"shop.example.zone": zoneText + n.lab.topology.Zone,
+		"shop.example.zone": zoneText + top.Zone,
 	}
-	if n.lab.topology.Extra != "" {
-		files["extra.yaml"] = strings.ReplaceAll(n.lab.topology.Extra, "{{dir}}", n.Dir())
+	if top.Extra != "" {
+		files["extra.yaml"] = strings.ReplaceAll(top.Extra, "{{dir}}", n.Dir())
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(n.Dir(), name), []byte(text), 0o600); err != nil {
@@ -172,8 +190,7 @@ func (n *Node) WriteConfig() error {
 	return nil
 }
 
-func (n *Node) settings() settings {
-	top := n.lab.topology
+func (n *Node) settings(top Topology) settings {
 	s := settings{
 		Name: n.Name(), Node: map[string]string{}, Check: top.Check.yaml(), TTL: top.TTL, Return: top.Return, Extra: top.Extra != "",
 	}

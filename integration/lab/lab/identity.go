@@ -7,7 +7,11 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 )
+
+// goneWithin is how long the kernel may take to end a lab's processes and threads.
+const goneWithin = 10 * time.Second
 
 // labVariable is in the environment of every program of a lab.
 const labVariable = "PHAROS_LAB"
@@ -43,6 +47,16 @@ func (id Identity) Traces() []string {
 		}
 	}
 	return found
+}
+
+// awaitNone waits for the kernel to end what was told to, and returns what it
+// did not.
+func (id Identity) awaitNone() []string {
+	for begun := time.Now(); ; <-time.After(pollEvery) {
+		if traces := id.Traces(); len(traces) == 0 || time.Since(begun) > goneWithin {
+			return traces
+		}
+	}
 }
 
 // isNamespace tells one from a file of another file system with its number.

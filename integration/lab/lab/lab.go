@@ -20,6 +20,7 @@ type TB interface {
 	Cleanup(func())
 	Failed() bool
 	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
 }
 
@@ -76,8 +77,12 @@ func open(t TB, topology Topology) (*Lab, error) {
 		if t.Failed() {
 			l.dump()
 		}
+		id := l.Identity()
 		if err := l.close(); err != nil {
-			t.Logf("lab: %v", err)
+			t.Errorf("lab: %v", err)
+		}
+		if traces := id.awaitNone(); len(traces) > 0 {
+			t.Errorf("lab: left behind: %q", traces)
 		}
 	})
 	var err error
@@ -99,7 +104,7 @@ func (l *Lab) close() error {
 		w.Stop()
 	}
 	for _, n := range l.nodes {
-		errs = append(errs, n.kill())
+		errs = append(errs, n.kill(), n.endDisk())
 	}
 	for _, s := range l.sites {
 		errs = append(errs, s.killBalancers())
@@ -133,6 +138,9 @@ func (l *Lab) dump() {
 	for _, n := range l.nodes {
 		lines := strings.Split(strings.TrimSpace(n.log()), "\n")
 		l.t.Logf("the log of %s ends:\n%s", n.Name(), strings.Join(lines[max(0, len(lines)-25):], "\n"))
+	}
+	if text, err := os.ReadFile(l.path(partsLog)); err == nil && len(text) > 0 {
+		l.t.Logf("balancers and emulator:\n%s", text)
 	}
 }
 

@@ -18,10 +18,11 @@ const victimVariable = "PHAROS_LAB_VICTIM"
 // loner is a TB without a test: what fails ends the process.
 type loner struct{ cleanups []func() }
 
-func (l *loner) Helper()             {}
-func (l *loner) Failed() bool        { return false }
-func (l *loner) Cleanup(f func())    { l.cleanups = append(l.cleanups, f) }
-func (l *loner) Logf(string, ...any) {}
+func (l *loner) Helper()               {}
+func (l *loner) Failed() bool          { return false }
+func (l *loner) Cleanup(f func())      { l.cleanups = append(l.cleanups, f) }
+func (l *loner) Errorf(string, ...any) {}
+func (l *loner) Logf(string, ...any)   {}
 func (l *loner) Fatalf(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, format+"\n", args...)
 	os.Exit(1)
@@ -71,31 +72,11 @@ func TestNothingIsLeft(t *testing.T) {
 			if err := json.Unmarshal(line, &id); err != nil {
 				t.Fatalf("the victim's lab: %v, %v", readErr, err)
 			}
-			wantNoTraces(t, id)
+			if traces := id.awaitNone(); len(traces) > 0 {
+				t.Errorf("left:\n%s", strings.Join(traces, "\n"))
+			}
 		})
 	}
-	t.Run("end of a test", func(t *testing.T) {
-		var id Identity
-		t.Run("lab", func(t *testing.T) {
-			l := New(t, bare())
-			id = l.Identity()
-		})
-		if traces := id.Traces(); len(traces) > 0 {
-			t.Errorf("left: %q", traces)
-		}
-	})
-}
-
-// wantNoTraces waits for the kernel, which ends processes after their parent.
-func wantNoTraces(t *testing.T, id Identity) {
-	t.Helper()
-	var traces []string
-	for begun := time.Now(); time.Since(begun) < 10*time.Second; <-time.After(pollEvery) {
-		if traces = id.Traces(); len(traces) == 0 {
-			return
-		}
-	}
-	t.Errorf("left:\n%s", strings.Join(traces, "\n"))
 }
 
 func TestTwoLabsSideBySide(t *testing.T) {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -177,6 +178,17 @@ func parseBandwidth(text string) (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("%w: bandwidth %q: expected a number and kbit/s, Mbit/s or Gbit/s", errUsage, text)
+}
+
+func parseOctets(text string) (int64, error) {
+	for unit, octets := range map[string]int64{"kiB": 1 << 10, "MiB": 1 << 20} {
+		if number, is := strings.CutSuffix(text, unit); is {
+			if n, err := strconv.ParseInt(number, 10, 32); err == nil && n > 0 {
+				return n * octets, nil
+			}
+		}
+	}
+	return 0, errors.New("expected a number and kiB or MiB")
 }
 
 // manner is how long something is expected, and of whom.

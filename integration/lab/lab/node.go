@@ -34,6 +34,9 @@ type Node struct {
 	public  string // its key's public half; empty in a Solo lab
 	keyFile string // the private one
 
+	disk   *part    // nil: the data folder is one of the machine
+	mounts *os.File // the namespace that the disk is mounted in
+
 	mu      sync.Mutex    // guards what follows
 	process *host.Process // of the last start
 }
@@ -57,8 +60,16 @@ func (n *Node) Access() netip.Addr { return n.access }
 // Dir is the node's folder: pharos.yaml, extra.yaml, zones, log.
 func (n *Node) Dir() string { return n.lab.path(n.Name()) }
 
-// DataDir is the node's data folder.
-func (n *Node) DataDir() string { return filepath.Join(n.Dir(), "data") }
+// DataDir is the node's data folder, as this process reaches it.
+func (n *Node) DataDir() string {
+	if n.disk == nil {
+		return n.ownDataDir()
+	}
+	return fmt.Sprintf("/proc/%d/root%s", n.disk.PID, n.ownDataDir())
+}
+
+// ownDataDir is the data folder as the node reaches it.
+func (n *Node) ownDataDir() string { return filepath.Join(n.Dir(), "data") }
 
 // Config is the node's configuration file.
 func (n *Node) Config() string { return filepath.Join(n.Dir(), "pharos.yaml") }
@@ -96,11 +107,11 @@ func (n *Node) launch(args ...string) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	args = append([]string{"serve", "--config", n.Config(), "--data-dir", n.DataDir(), "--node", n.Name()}, args...)
+	args = append([]string{"serve", "--config", n.Config(), "--data-dir", n.ownDataDir(), "--node", n.Name()}, args...)
 	cmd := exec.Command(n.program(), args...)
 	cmd.Env = n.lab.environment(n.spec.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
-	n.process, err = n.host.Start(cmd)
+	n.process, err = n.host.StartIn(n.mounts, cmd)
 	return err
 }
 
@@ -159,10 +170,31 @@ func (n *Node) Stop() {
 	}
 }
 
-// Pause stops the node's process where it is (SIGSTOP).
+// Pause stops the node's process where it is (SIGSTOP), and waits until it has.
 func (n *Node) Pause() {
 	n.lab.t.Helper()
 	n.Signal(syscall.SIGSTOP)
+	n.lab.Eventually(stopWithin, func() error { return stopped(n.PID()) })
+}
+
+// stopped wants every thread of a process to be stopped: they take the signal
+// one by one.
+func stopped(pid int) error {
+	states, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return err
+	}
+	for _, file := range states {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		// The state comes after the name, which may hold anything, in brackets (proc(5)).
+		if _, rest, ok := bytes.Cut(text, []byte(") ")); ok && rest[0] != 'T' {
+			return fmt.Errorf("%s: state %c", file, rest[0])
+		}
+	}
+	return nil
 }
 
 // Resume lets it go on.
@@ -214,8 +246,11 @@ func (n *Node) EmptyDataDir() {
 	if n.Running() {
 		n.lab.t.Fatalf("lab: node %s runs: its data folder is in use", n.Name())
 	}
-	n.lab.must(os.RemoveAll(n.DataDir()))
-	n.lab.must(os.Mkdir(n.DataDir(), 0o700))
+	files, err := os.ReadDir(n.DataDir())
+	n.lab.must(err)
+	for _, f := range files {
+		n.lab.must(os.RemoveAll(filepath.Join(n.DataDir(), f.Name())))
+	}
 }
 
 // Log is all that the node has logged, over its starts.

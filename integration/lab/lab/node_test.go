@@ -1,9 +1,13 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -74,6 +78,14 @@ services:
 			t.Errorf("%s, %v", a, err)
 		}
 	})
+	t.Run("configured anew", func(t *testing.T) {
+		l.Configure(func(t *Topology) { t.Zone = "another IN TXT \"more\"\n" })
+		if out := n.CLI("reload"); out.Code != 0 {
+			t.Errorf("%+v", out)
+		}
+		l.Eventually(5*time.Second, l.Answers("another.shop.example.", "NODATA"))
+		l.Eventually(time.Second, l.Answers("txt.shop.example.", "NXDOMAIN"))
+	})
 	t.Run("stopped and emptied", func(t *testing.T) {
 		n.Stop()
 		n.EmptyDataDir()
@@ -83,6 +95,49 @@ services:
 			t.Errorf("log: %s", n.Log())
 		}
 	})
+}
+
+// TestDisk fills the disk of a node, and makes it read-only.
+func TestDisk(t *testing.T) {
+	topology := solo()
+	topology.Sites, topology.Links = topology.Sites[:1], nil
+	topology.Disk = 4 << 20
+	l := New(t, topology)
+	n := l.Node("edge-a1")
+	l.Eventually(10*time.Second, l.Answers(steered, "203.0.113.10"))
+	order := func() Output {
+		return n.CLI("override", "set", "www.shop.example", "203.0.113.99", "--unlisted", "--reason", strings.Repeat("a long reason ", 30))
+	}
+
+	n.FillDisk()
+	var last Output
+	for i := 0; last.Code == 0; i++ { // the state file has some room inside
+		if last = order(); i == 500 {
+			t.Fatal("a full disk takes orders without end")
+		}
+	}
+	if !strings.Contains(last.Stderr, "no space left on device") {
+		t.Errorf("%+v", last)
+	}
+	if _, err := n.Ask(steered); err != nil {
+		t.Errorf("with a full disk: %v", err)
+	}
+	n.FreeDisk()
+	l.Eventually(30*time.Second, func() error {
+		if last = order(); last.Code != 0 {
+			return fmt.Errorf("with room again: %+v", last)
+		}
+		return nil
+	})
+
+	n.Kill9()
+	n.ReadOnlyDisk()
+	if err := os.WriteFile(filepath.Join(n.DataDir(), "file"), nil, 0o600); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("written: %v", err)
+	}
+	n.WritableDisk()
+	n.Start()
+	l.Eventually(time.Second, l.Answers(steered, "203.0.113.99")) // the disk outlived the node
 }
 
 // lastChange wants a watch to have heard that last.

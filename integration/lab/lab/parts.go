@@ -23,6 +23,9 @@ const (
 	partEmulator = "emulator" // FILE
 	partBalancer = "balancer" // NAME ADDRESS
 	partKeeper   = "keeper"   // FOLDER
+	partDisk     = "disk"     // FOLDER SIZE
+
+	partsLog = "parts.log"
 
 	readyWord   = "ready"
 	readyWithin = 20 * time.Second
@@ -52,6 +55,8 @@ func runPart(part string, args []string) error {
 		return runBalancer(ctx, args[0], args[1])
 	case part == partKeeper && len(args) == 1:
 		return keep(args[0])
+	case part == partDisk && len(args) == 2:
+		return runDisk(args[0], args[1])
 	}
 	return fmt.Errorf("no such part, or other arguments than these: %q", args)
 }
@@ -81,11 +86,14 @@ func (l *Lab) startPart(h *host.Host, name string, args ...string) (*part, error
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(l.path("parts.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(l.path(partsLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	cmd.Stderr = log
+	if name == partDisk {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	}
 	p := &part{log: log}
 	var out io.ReadCloser
 	if p.in, err = cmd.StdinPipe(); err == nil {
@@ -99,7 +107,7 @@ func (l *Lab) startPart(h *host.Host, name string, args ...string) (*part, error
 	}
 	p.out = bufio.NewReader(out)
 	if err := p.expect(readyWord); err != nil {
-		text, _ := os.ReadFile(l.path("parts.log"))
+		text, _ := os.ReadFile(l.path(partsLog))
 		return nil, errors.Join(fmt.Errorf("%s %q: %w: %s", name, args, err, text), p.Kill(), log.Close())
 	}
 	return p, nil

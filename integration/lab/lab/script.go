@@ -47,7 +47,9 @@ func PlayAll(t testscript.T, p testscript.Params, start Topology, variables ...s
 		e.Vars = append(e.Vars, variables...)
 		e.Defer(func() {
 			f, is := e.T().(interface{ Failed() bool })
-			stage.Close(is && f.Failed())
+			if err := stage.Close(is && f.Failed()); err != nil {
+				e.T().Fatal(err)
+			}
 		})
 		return nil
 	}

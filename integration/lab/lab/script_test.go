@@ -25,7 +25,11 @@ func TestLinesThatSayNothing(t *testing.T) {
 	topology.Sites = topology.Sites[:2]
 	topology.Links = topology.Links[:1]
 	s := NewStage(topology, nil, t.Logf)
-	defer s.Close(false)
+	defer func() {
+		if err := s.Close(false); err != nil {
+			t.Error(err)
+		}
+	}()
 	do := func(text string) error {
 		var out bytes.Buffer
 		return s.Do(strings.Fields(text), &out, &out)
@@ -34,6 +38,9 @@ func TestLinesThatSayNothing(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if err := do("lab speed=9"); err == nil || !strings.Contains(err.Error(), "no such setting") {
+		t.Errorf("got %v", err)
+	}
+	if err := do("lab disk=9MB"); err == nil || !strings.Contains(err.Error(), "expected a number and kiB or MiB") {
 		t.Errorf("got %v", err)
 	}
 	if err := do("lab"); err != nil {
@@ -65,6 +72,8 @@ func TestLinesThatSayNothing(t *testing.T) {
 		{"expect answer www.shop.example 192.0.2.1", "no node runs", false},
 		{"expect output ( pharos edge-a1 status", "missing closing )", true},
 		{"expect moves www.shop.example at most 3", "nobody watched", false},
+		{"disk edge-a1 full", "node edge-a1 has no disk of its own", false},
+		{"disk edge-a1 broken", `"broken": expected full`, true},
 		{"isolate", "a node is missing", true},
 		{"sleep", "a time is missing", true},
 	} {

@@ -27,13 +27,15 @@ func NewStage(start Topology, read func(name string) (string, error), logf func(
 // Lab is the stage's lab; nil before the word lab.
 func (s *Stage) Lab() *Lab { return s.lab }
 
-// Close takes the lab away. A story that failed has the nodes' logs shown.
-func (s *Stage) Close(failed bool) {
+// Close takes the lab away, all of it, or says what stayed. A story that failed
+// has the nodes' logs shown.
+func (s *Stage) Close(failed bool) error {
 	s.t.failed = failed
 	for _, f := range slices.Backward(s.t.cleanups) {
 		f()
 	}
 	s.t.cleanups = nil
+	return errors.Join(s.t.errs...)
 }
 
 // errUsage is a line that says nothing: it fails a story also where the line is
@@ -80,6 +82,7 @@ func catch(f func() error) (err error) {
 type stageTB struct {
 	logf     func(format string, args ...any)
 	failed   bool
+	errs     []error // of the cleanups
 	cleanups []func()
 }
 
@@ -90,6 +93,10 @@ func (t *stageTB) Helper()                         {}
 func (t *stageTB) Failed() bool                    { return t.failed }
 func (t *stageTB) Cleanup(f func())                { t.cleanups = append(t.cleanups, f) }
 func (t *stageTB) Logf(format string, args ...any) { t.logf(format, args...) }
+func (t *stageTB) Errorf(format string, args ...any) {
+	t.errs = append(t.errs, fmt.Errorf(format, args...))
+}
+
 func (t *stageTB) Fatalf(format string, args ...any) {
 	panic(stageFailure{fmt.Errorf(format, args...)})
 }

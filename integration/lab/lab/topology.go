@@ -30,6 +30,7 @@ type Topology struct {
 	Extra   string            // more sections, YAML, as one that is included; {{dir}} in it is the node's folder
 	Zone    string            // more records of shop.example
 
+	Disk    int64  // octets: each node's data folder is a file system of its own, in memory; 0: it is a folder
 	Program string // pharos; empty: $PHAROS, else bin/pharos of this module
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/scloudstack/pharos/integration/lab/host"
+	"github.com/scloudstack/pharos/integration/lab/wan"
 )
 
 // between sends datagrams from the clients of one site to those of another.
@@ -280,5 +281,21 @@ func TestSiteWires(t *testing.T) {
 	n.Deafen()
 	if uplink() != nil || balancers() == nil {
 		t.Error("a deaf node is to be heard, and to hear nothing")
+	}
+}
+
+// TestPreciseMode is TestWire's first case by the better mode, two nodes a site.
+func TestPreciseMode(t *testing.T) {
+	topology := bare().WithNodes(2)
+	topology.Mode = wan.Precise
+	l := New(t, topology)
+	if len(l.Nodes()) != 6 || l.Node("edge-r2").Address() != netip.MustParseAddr("10.9.0.6") {
+		t.Errorf("nodes: %d, edge-r2 at %s", len(l.Nodes()), l.Node("edge-r2").Address())
+	}
+	within(t, "delay", median(between(t, l, "city-a", "city-b", Load{Count: 300, Every: time.Millisecond})), time.Millisecond, 3*time.Millisecond)
+	late := l.Link("dwdm").Stats("city-a").Late
+	t.Logf("late by %s, %s at the 99th percentile", late.P50, late.P99)
+	if late.P50 <= 0 || late.P50 > time.Millisecond {
+		t.Errorf("late by %s", late.P50)
 	}
 }

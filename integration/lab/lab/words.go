@@ -26,7 +26,7 @@ const watchEvery = 5 * time.Millisecond
 // vocabulary is in the order in which it is explained. testscript has kill,
 // stop and wait of its own.
 var vocabulary = []word{
-	{"lab", "[solo] [reroute] [precise] [silent] [KEY=VALUE ...]", "brings up the lab: nodes, seed, interval, timeout, fall, rise, ttl, return, extra=FILE, zone=FILE, cluster.KEY, node.KEY", (*line).bringUp},
+	{"lab", "[solo] [reroute] [precise] [silent] [KEY=VALUE ...]", "brings up the lab: nodes, seed, interval, timeout, fall, rise, ttl, return, disk=N(k|M)iB, extra=FILE, zone=FILE, cluster.KEY, node.KEY", (*line).bringUp},
 	{"cut", "LINK | uplink SITE | cable NODE  [from END]", "frames vanish, the carrier stays", (*line).cut},
 	{"mend", "LINK | uplink SITE | cable NODE  [from END]", "ends a cut", (*line).mend},
 	{"impair", "LINK | uplink SITE | cable NODE  [from END] delay=TIME jitter=TIME loss=N% duplicate=N% reorder=N% bandwidth=N(k|M|G)bit/s queue=TIME", "what is not named is as on a perfect line", (*line).impair},
@@ -37,9 +37,10 @@ var vocabulary = []word{
 	{"flap", "SITE every TIME for TIME", "balancers answer 503, then well, in turn", (*line).flap},
 	{"crash", "site SITE ... | node NODE ...", "ends nodes, and with site balancers too, by SIGKILL", (*line).crash},
 	{"revive", "SITE ...", "starts all of a site again", eachSite((*Site).Revive)},
-	{"start", "NODE ...", "starts nodes, and waits until they answer", eachNode(func(n *Node) { n.Start() })},
+	{"start", "NODE ... [-- ARGUMENT ...]", "starts nodes, with more arguments to serve, and waits until they answer", (*line).start},
 	{"halt", "NODE ...", "ends nodes by SIGTERM", eachNode((*Node).Stop)},
 	{"empty", "NODE ...", "takes away their data folders", eachNode((*Node).EmptyDataDir)},
+	{"disk", "NODE full | free | readonly | writable", "of a lab with disk=SIZE; readonly while the node does not run", (*line).setDisk},
 	{"freeze", "NODE ...", "SIGSTOP", eachNode((*Node).Pause)},
 	{"thaw", "NODE ...", "SIGCONT", eachNode((*Node).Resume)},
 	{"isolate", "NODE ...", "cuts nodes off from all but the clients of their site", eachNode((*Node).Isolate)},
@@ -104,6 +105,14 @@ func eachNode(f func(*Node)) func(*line) error {
 	}
 }
 
+func (l *line) start() error {
+	var args []string
+	if i := slices.Index(l.rest, "--"); i >= 0 {
+		l.rest, args = l.rest[:i], l.rest[i+1:]
+	}
+	return eachNode(func(n *Node) { n.Start(args...) })(l)
+}
+
 func (l *line) bringUp() error {
 	if l.lab != nil {
 		return errors.New("there is a lab already")
@@ -149,6 +158,8 @@ func (s *Stage) setTopology(t *Topology, key, value string) (err error) {
 		t.TTL = value
 	case "return":
 		t.Return = value
+	case "disk":
+		t.Disk, err = parseOctets(value)
 	case "extra":
 		t.Extra, err = s.read(value)
 	case "zone":
@@ -257,6 +268,30 @@ func (l *line) setBalancers() error {
 		s.SilenceBalancers()
 	default:
 		return fmt.Errorf("%w: %q: expected up, down, 503 or silent", errUsage, state)
+	}
+	return l.end()
+}
+
+func (l *line) setDisk() error {
+	n, err := l.node()
+	if err != nil {
+		return err
+	}
+	state, err := l.next("full, free, readonly or writable")
+	if err != nil {
+		return err
+	}
+	switch state {
+	case "full":
+		n.FillDisk()
+	case "free":
+		n.FreeDisk()
+	case "readonly":
+		n.ReadOnlyDisk()
+	case "writable":
+		n.WritableDisk()
+	default:
+		return fmt.Errorf("%w: %q: expected full, free, readonly or writable", errUsage, state)
 	}
 	return l.end()
 }
