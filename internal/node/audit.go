@@ -176,6 +176,6 @@ func (n *Node) auditSyslog(entries []policy.Entry) {
 		if r.Why != "" {
 			text += " · " + r.Why
 		}
-		n.feed.Send(alert.Message{Facility: alert.FacilityDaemon, Severity: alert.SeverityNotice, Time: r.Time, ID: "audit", Text: text})
+		n.feed.Send(alert.Message{Facility: alert.FacilityLogAudit, Severity: alert.SeverityInfo, Time: r.Time, ID: "audit", Text: text})
 	}
 }
