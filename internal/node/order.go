@@ -169,10 +169,7 @@ func (n *Node) obey(ctx context.Context, sealed []*cluster.Sealed, record cluste
 
 // orderRecord is an order as the audit has it.
 func orderRecord(o policy.Order, p policy.Preview) cluster.Record {
-	r := cluster.Record{Who: o.Author, What: "order", Subject: string(o.Kind) + " " + o.Key, Why: o.Reason}
-	if len(p.Entries) > 0 {
-		r.Subject = string(o.Kind) + " " + p.Entries[0].Key
-	}
+	r := cluster.Record{Who: o.Author, What: "order", Subject: string(o.Kind) + " " + orderKeys(o, p), Why: o.Reason}
 	if o.Clear {
 		r.Subject += " cleared"
 	}
@@ -189,6 +186,18 @@ func orderRecord(o policy.Order, p policy.Preview) cluster.Record {
 	return r
 }
 
+// orderKeys is what an order is about: several sites, or every service.
+func orderKeys(o policy.Order, p policy.Preview) string {
+	if len(p.Entries) == 0 {
+		return o.Key
+	}
+	keys := make([]string, len(p.Entries))
+	for i, e := range p.Entries {
+		keys[i] = e.Key
+	}
+	return strings.Join(keys, ", ")
+}
+
 func (n *Node) logOrder(o policy.Order, p policy.Preview, r api.OrderResult) {
 	var changed []string
 	for _, name := range p.Names {
@@ -196,7 +205,7 @@ func (n *Node) logOrder(o policy.Order, p policy.Preview, r api.OrderResult) {
 			changed = append(changed, fmt.Sprintf("%s: %s → %s", name.Name, name.Before, name.After))
 		}
 	}
-	n.log.Info("order obeyed", "kind", o.Kind, "key", o.Key, "clear", o.Clear, "author", o.Author, "reason", o.Reason,
+	n.log.Info("order obeyed", "kind", o.Kind, "key", orderKeys(o, p), "clear", o.Clear, "author", o.Author, "reason", o.Reason,
 		"break_glass", o.BreakGlass, "changes", changed, "revision", r.Revision, "partial", r.Partial)
 }
 
