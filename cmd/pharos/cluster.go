@@ -220,11 +220,11 @@ func memberNotes(m api.Member) string {
 			notes = append(notes, text)
 		}
 	}
+	note(m.Lost, "its site is declared lost")
 	if m.State == api.Alive {
 		note(m.Held, "held: answers no steered name")
 		note(m.Suspect, "suspects itself, abstains")
-		note(!m.Suspect && m.Probes && !m.Votes, "its votes do not count")
-		note(m.Probes && !m.Decides && !m.Held && !m.Suspect, "hears no majority")
+		note(m.Probes && !m.Decides && !m.Held && !m.Suspect && !m.Lost, "hears no majority")
 		note(!m.SameAnswers, "other answers")
 		note(!m.SameConfig, "other configuration")
 		note(!m.SameZones, "other zones")

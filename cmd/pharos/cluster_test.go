@@ -81,6 +81,7 @@ func TestClusterPage(t *testing.T) {
 	}
 	s.Majority = api.NewMajority(s.Electorate)
 	s.Members[1].Problem = "the configuration has no public_key of it"
+	s.Members[5].Lost = true
 	s.Members[6].Offset = &hour
 	wantPage(t, `
 cluster prod · as edge-r1 knows it
@@ -100,7 +101,7 @@ NODES
   edge-r1  remote  this node      1812 (810c74bd)  hears no majority
   edge-r2  remote  alive          1812 (810c74bd)  held: answers no steered name · other answers · other configuration · other zones
   edge-r3  remote  alive          1812 (810c74bd)  suspects itself, abstains
-  edge-r4  remote  alive          1812 (810c74bd)
+  edge-r4  remote  alive          1812 (810c74bd)  its site is declared lost
   edge-r5  remote  alive          1812 (810c74bd)  clock +1h
 
 DRILLS

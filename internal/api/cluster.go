@@ -38,6 +38,7 @@ type Member struct {
 	Self    bool        `json:"self,omitempty"`
 	Address string      `json:"address,omitempty" doc:"where it is reached, with the port" example:"10.1.0.5:7946"`
 	State   MemberState `json:"state" enum:"alive,silent,never heard"`
+	Lost    bool        `json:"lost,omitempty" doc:"its site is declared lost: it decides nothing"`
 	Votes   bool        `json:"votes" doc:"what it says of targets counts"`
 	Offset  *Duration   `json:"offset,omitempty" doc:"its clock less the one of the node that tells; none: not known"`
 	Keys    []string    `json:"keys,omitempty" doc:"fingerprints of the gossip keys that it takes, the one that it sends with first"`
@@ -46,7 +47,7 @@ type Member struct {
 
 // NewMember adds how a node is heard to what is decided with of it.
 func NewMember(m policy.MemberStatus, self policy.NodeID, lost bool) Member {
-	to := Member{MemberStatus: m, Self: m.Node == self, State: NeverHeard}
+	to := Member{MemberStatus: m, Self: m.Node == self, State: NeverHeard, Lost: lost}
 	switch {
 	case m.Heard || to.Self:
 		to.State = Alive
