@@ -45,7 +45,7 @@ type Cut struct {
 type AuditConfig struct {
 	Chain   string        // see NewChain; kept in the data folder
 	Clock   *Clock        // stamps the records
-	Records int           // so many are kept; 0: 10,000
+	Records int           // so many are kept, in the memory of every node, at 1 to 2 KB each; 0: 5,000
 	Age     time.Duration // for so long; 0: 400 days
 	Fold    time.Duration // changes of one subject by the machine within it become one record; 0: 1 min
 }
@@ -89,7 +89,7 @@ func NewChain(node policy.NodeID) string {
 // NewAudit goes on with the chain as far as it is among the entries that are held.
 func NewAudit(cfg AuditConfig, held []policy.Entry) (*Audit, error) {
 	if cfg.Records == 0 {
-		cfg.Records = 10_000
+		cfg.Records = 5_000
 	}
 	if cfg.Age == 0 {
 		cfg.Age = 400 * 24 * time.Hour

@@ -32,6 +32,7 @@ const (
 
 // begin starts an exchange.
 func (r *Replica) begin(node policy.NodeID, p *peer, now time.Time) {
+	r.open++
 	p.out = &session{mine: r.rand.Uint64() | 1, through: r.seq}
 	first := turn{}
 	r.sum(prefix{}, &first)
@@ -123,6 +124,7 @@ func (r *Replica) openedThere(node policy.NodeID, p *peer, t *turn, now time.Tim
 func (r *Replica) reply(node policy.NodeID, p *peer, s *session, t *turn, now time.Time) {
 	if p.out == s && s.ended && t.end {
 		p.out = nil
+		r.open--
 		return
 	}
 	answer := r.answer(t)
@@ -149,6 +151,7 @@ func (r *Replica) completed(node policy.NodeID, p *peer, s *session, t *turn) {
 		return
 	}
 	p.met = true
+	r.met++
 	r.out.Met = append(r.out.Met, node)
 	r.countVote(node, p)
 }

@@ -41,19 +41,20 @@ var (
 )
 
 // check judges who wrote an entry. errUnknownAuthor: nobody can say.
-func (k *Keyring) check(s *Sealed, seen *seenRoots) error {
+func (k *Keyring) check(s *Sealed, seen *seenSet) error {
 	author, known := k.keys[s.Entry.Stamp.Node]
 	if !known {
 		return k.checkCounter(s)
 	}
 	statement := batchStatement(k.cluster, int(s.count), s.root())
-	if seen.has(author, statement, s.sig) {
+	key := seenKey(author, statement, s.sig)
+	if seen.has(key) {
 		return nil
 	}
 	if !ed25519.Verify(author, statement, s.sig[:]) {
 		return errSignature
 	}
-	seen.add(author, statement, s.sig)
+	seen.add(key)
 	return nil
 }
 
@@ -68,18 +69,23 @@ func (k *Keyring) checkCounter(s *Sealed) error {
 	return nil
 }
 
-// seenRoots remembers signatures that were good, so that the second entry of a batch, and a batch that comes again, cost a
-// hash and no more. Goroutines of the transport share it.
-type seenRoots struct {
+// seenSet remembers the last hashes that were put into it. Goroutines of the transport share it.
+type seenSet struct {
 	mu   sync.Mutex
-	good map[hash]struct{}
+	set  map[hash]struct{}
 	ring []hash
 	next int
+	size int
 }
 
-const maxSeenRoots = 8192
+// maxSeen is how many good signatures are remembered, so that the second entry of a batch, and a batch that comes again, cost
+// a hash and no more; maxSeenPackets how many packets of news, which come several times where there are many nodes.
+const (
+	maxSeen        = 8192
+	maxSeenPackets = 1024
+)
 
-func newSeenRoots() *seenRoots { return &seenRoots{good: map[hash]struct{}{}} }
+func newSeenSet(size int) *seenSet { return &seenSet{set: map[hash]struct{}{}, size: size} }
 
 func seenKey(author ed25519.PublicKey, statement []byte, sig *signature) hash {
 	h := sha256.New()
@@ -89,26 +95,25 @@ func seenKey(author ed25519.PublicKey, statement []byte, sig *signature) hash {
 	return hash(h.Sum(nil))
 }
 
-func (c *seenRoots) has(author ed25519.PublicKey, statement []byte, sig *signature) bool {
+func (c *seenSet) has(key hash) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.good[seenKey(author, statement, sig)]
+	_, ok := c.set[key]
 	return ok
 }
 
-func (c *seenRoots) add(author ed25519.PublicKey, statement []byte, sig *signature) {
-	key := seenKey(author, statement, sig)
+func (c *seenSet) add(key hash) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.good[key]; ok {
+	if _, ok := c.set[key]; ok {
 		return
 	}
-	if len(c.ring) < maxSeenRoots {
+	if len(c.ring) < c.size {
 		c.ring = append(c.ring, key)
 	} else {
-		delete(c.good, c.ring[c.next])
+		delete(c.set, c.ring[c.next])
 		c.ring[c.next] = key
-		c.next = (c.next + 1) % maxSeenRoots
+		c.next = (c.next + 1) % c.size
 	}
-	c.good[key] = struct{}{}
+	c.set[key] = struct{}{}
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
 	"fmt"
 	"sync/atomic"
 
@@ -68,12 +69,13 @@ type Message struct {
 type Decoder struct {
 	self policy.NodeID
 	ring atomic.Pointer[Keyring]
-	seen *seenRoots
+	seen *seenSet // signatures that were good
+	news *seenSet // packets of entries that were read
 }
 
 // NewDecoder makes the decoder of one node.
 func NewDecoder(self policy.NodeID, ring *Keyring) *Decoder {
-	d := &Decoder{self: self, seen: newSeenRoots()}
+	d := &Decoder{self: self, seen: newSeenSet(maxSeen), news: newSeenSet(maxSeenPackets)}
 	d.ring.Store(ring)
 	return d
 }
@@ -109,10 +111,13 @@ func (d *Decoder) decode(packet []byte) (m Message, err error) {
 	case m.From == d.self:
 		return m, fmt.Errorf("its sender bears this node's name")
 	}
+	var news hash
 	if m.kind != typeEntries {
 		if err := d.open(&m, &r); err != nil {
 			return m, err
 		}
+	} else if news = sha256.Sum256(packet); d.news.has(news) {
+		return m, nil // of no entries: they are known
 	}
 	carried := m.readBody(&r)
 	if err := r.end("body"); err != nil {
@@ -120,6 +125,9 @@ func (d *Decoder) decode(packet []byte) (m Message, err error) {
 	}
 	for _, s := range carried {
 		m.judge(s, d.seen)
+	}
+	if m.kind == typeEntries && !m.wantAck && len(m.unknown)+len(m.refused) == 0 {
+		d.news.add(news)
 	}
 	return m, nil
 }
@@ -191,7 +199,7 @@ func (m *Message) readEntries(r *reader) (all []*Sealed) {
 }
 
 // judge puts an entry where its signature leads it.
-func (m *Message) judge(s *Sealed, seen *seenRoots) {
+func (m *Message) judge(s *Sealed, seen *seenSet) {
 	switch err := m.ring.check(s, seen); err {
 	case nil:
 		m.entries = append(m.entries, s)

@@ -87,10 +87,8 @@ func (r *Replica) Up(node policy.NodeID, now time.Time) Out {
 		p.up = true
 		if r.cfg.Self > node { // the other begins
 			p.retry = now.Add(meetPatience)
-			r.hurry(now)
-		} else {
-			r.begin(node, p, now)
 		}
+		r.meet(node, p, now)
 	}
 	return r.done(now)
 }
@@ -122,6 +120,8 @@ const (
 	houseIdle     = time.Second
 	tombsEvery    = time.Minute
 	meetPatience  = 250 * time.Millisecond
+	meetFew       = 8
+	maxOpen       = 16 // exchanges begun here at a time
 )
 
 func (r *Replica) startTimers(now time.Time) {
@@ -173,6 +173,19 @@ func (r *Replica) Tick(now time.Time) Out {
 	return r.done(now)
 }
 
+// meet begins an exchange with a peer that can be reached and was not met: with every one in a small cluster; in a large one
+// with those that vote, and with a few to be filled by. A few at a time.
+func (r *Replica) meet(node policy.NodeID, p *peer, now time.Time) {
+	if p.met || p.out != nil || !r.live(p, now) || p.vote == nil && len(r.order) > r.cfg.Direct && r.met >= meetFew {
+		return
+	}
+	if now.Before(p.retry) || r.open >= maxOpen {
+		r.hurry(now)
+		return
+	}
+	r.begin(node, p, now)
+}
+
 // fallSilent forgets the vote of a peer that did not refresh it.
 func (r *Replica) fallSilent(p *peer, now time.Time) {
 	if p.vote != nil && now.Sub(p.heard) > r.cfg.VoteTTL {
@@ -181,15 +194,16 @@ func (r *Replica) fallSilent(p *peer, now time.Time) {
 }
 
 func (r *Replica) keepHouse(now time.Time) {
+	r.open, r.met = 0, 0
 	for _, id := range r.order {
 		p := r.peers[id]
 		r.fallSilent(p, now)
 		r.resumeExchange(id, p, now)
-		if !p.met && p.out == nil && r.live(p, now) {
-			if r.hurry(now); !now.Before(p.retry) {
-				r.begin(id, p, now)
-			}
-		}
+		r.open += int(bit(p.out != nil))
+		r.met += int(bit(p.met))
+	}
+	for _, id := range r.order {
+		r.meet(id, r.peers[id], now)
 	}
 	r.askAgain(now)
 	r.spreadRumors(now)

@@ -32,7 +32,7 @@ type Config struct {
 type Replica struct {
 	cfg  Config
 	ring *Keyring
-	seen *seenRoots
+	seen *seenSet
 	rand *rand.Rand
 
 	entries   map[policy.EntryKey]*Sealed
@@ -47,6 +47,8 @@ type Replica struct {
 	cuts      map[string]uint64 // audit chains: the highest number that was cut
 
 	peers   map[policy.NodeID]*peer
+	open    int             // exchanges under way that were begun here, about
+	met     int             // peers that were met, about: keepHouse counts
 	order   []policy.NodeID // of peers, sorted, so that every run of one seed is the same
 	waiting []*waiting
 	rumors  []*rumor
@@ -136,7 +138,7 @@ func New(cfg Config, stored []*Sealed, now time.Time) (*Replica, Out, error) {
 	r := &Replica{
 		entries: make(map[policy.EntryKey]*Sealed, len(stored)), tombs: map[policy.EntryKey]uint64{},
 		unwanted: newMemory(4096), collected: newMemory(65536), cuts: map[string]uint64{}, authors: map[policy.NodeID]int{},
-		peers: map[policy.NodeID]*peer{}, seen: newSeenRoots(), incarnation: max(cfg.Incarnation, 1),
+		peers: map[policy.NodeID]*peer{}, seen: newSeenSet(maxSeen), incarnation: max(cfg.Incarnation, 1),
 	}
 	if err := r.configure(cfg); err != nil {
 		return nil, Out{}, err
@@ -282,7 +284,7 @@ func (r *Replica) Forget(keys []policy.EntryKey, now time.Time) Out {
 // Receive takes a decoded packet.
 func (r *Replica) Receive(m Message, now time.Time) Out {
 	if m.ring != r.ring { // it was judged by an earlier configuration
-		again := Decoder{self: r.cfg.Self, seen: r.seen}
+		again := Decoder{self: r.cfg.Self, seen: r.seen, news: newSeenSet(1)}
 		again.SetKeyring(r.ring)
 		var err error
 		if m, err = again.Decode(m.packet); err != nil {

@@ -133,7 +133,7 @@ func TestNothingOfASealedEntryCanBeAltered(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return ring.check(s, newSeenRoots())
+		return ring.check(s, newSeenSet(maxSeen))
 	}
 	if err := check(good); err != nil {
 		t.Fatal(err)
@@ -148,7 +148,7 @@ func TestNothingOfASealedEntryCanBeAltered(t *testing.T) {
 		}
 	}
 	other, _ := NewKeyring("another cluster", g.members)
-	if s, _ := DecodeSealed(good); other.check(s, newSeenRoots()) == nil {
+	if s, _ := DecodeSealed(good); other.check(s, newSeenSet(maxSeen)) == nil {
 		t.Error("it counts in another cluster")
 	}
 }
@@ -185,7 +185,7 @@ func TestFormat1IsRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := ring.check(s, newSeenRoots()); err != nil {
+		if err := ring.check(s, newSeenSet(maxSeen)); err != nil {
 			t.Errorf("%s: %v", s, err)
 		}
 		if diff := cmp.Diff(want, s.Entry); diff != "" {

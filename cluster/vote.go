@@ -101,15 +101,12 @@ func (r *Replica) receiveVote(m *Message, p *peer, now time.Time) {
 		p.ask = now.Add(refreshEvery / 2)
 		r.send(m.From, r.signedPacket(typeVoteAsk, m.From, nil))
 	}
-	switch {
-	case !p.met && p.out == nil && now.Before(p.retry):
-		r.hurry(now)
-	case !p.met && p.out == nil:
-		r.begin(m.From, p, now)
-	case p.met:
-		r.countVote(m.From, p)
-		r.compareHeld(m.From, p, m.vote.held, now)
+	if !p.met {
+		r.meet(m.From, p, now)
+		return
 	}
+	r.countVote(m.From, p)
+	r.compareHeld(m.From, p, m.vote.held, now)
 }
 
 func (r *Replica) countVote(node policy.NodeID, p *peer) {
