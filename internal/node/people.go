@@ -2,7 +2,7 @@ package node
 
 import (
 	"context"
-	"slices"
+	"maps"
 	"sync"
 	"time"
 
@@ -19,14 +19,13 @@ type pager struct {
 	n      *Node
 	sender *alert.Sender
 
-	mu        sync.Mutex
-	waiting   map[string]policy.Unsent      // the cluster's that are under way, by event
-	delivered []policy.Unsent               // that a receiver took
-	own       map[string]policy.AlarmStatus // the node's own that were told
+	mu      sync.Mutex
+	waiting map[string]*page              // the cluster's that are under way, by event
+	own     map[string]policy.AlarmStatus // the node's own that were told
 }
 
 func newPager(n *Node) *pager {
-	return &pager{n: n, waiting: map[string]policy.Unsent{}, own: map[string]policy.AlarmStatus{}}
+	return &pager{n: n, waiting: map[string]*page{}, own: map[string]policy.AlarmStatus{}}
 }
 
 // Run looks and sends until ctx ends.
@@ -65,24 +64,47 @@ func (p *pager) look(ctx context.Context) {
 	if !p.sender.Configured() {
 		return
 	}
+	p.forget(s.unsent)
 	for _, u := range s.unsent {
 		p.send(u)
 	}
 	p.sendOwn()
 }
 
+// page is one event that was handed to the receivers.
+type page struct {
+	policy.Unsent
+	taken bool // by one of them
+	told  bool // the cluster was told so
+}
+
 func (p *pager) send(u policy.Unsent) {
 	e := p.event(u.Cause, u.Cleared, u.At)
-	e.ID = u.Cause + " " + u.Stamp.String()
+	e.ID = eventID(u)
 	e.Alarm, e.Way, e.Since = u.Alarm.Text, u.Alarm.Way, u.Alarm.Since
 	p.mu.Lock()
 	_, waits := p.waiting[e.ID]
-	waits = waits || slices.ContainsFunc(p.delivered, func(d policy.Unsent) bool { return d.Stamp == u.Stamp })
-	p.waiting[e.ID] = u
+	if !waits {
+		p.waiting[e.ID] = &page{Unsent: u}
+	}
 	p.mu.Unlock()
 	if !waits {
 		p.sender.Send(e)
 	}
+}
+
+// eventID is the same whoever sends it.
+func eventID(u policy.Unsent) string { return u.Cause + " " + u.Stamp.String() }
+
+// forget drops the events that are not to be sent any more.
+func (p *pager) forget(unsent []policy.Unsent) {
+	still := map[string]bool{}
+	for _, u := range unsent {
+		still[eventID(u)] = true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.waiting, func(id string, _ *page) bool { return !still[id] })
 }
 
 func (p *pager) event(cause string, cleared bool, at time.Time) alert.Event {
@@ -125,20 +147,25 @@ func (p *pager) sendOwn() {
 func (p *pager) done(d alert.Delivery) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	u, waits := p.waiting[d.Event.ID]
-	if !waits {
-		return
-	}
-	delete(p.waiting, d.Event.ID)
-	if d.Err == nil {
-		p.delivered = append(p.delivered, u)
+	switch e := p.waiting[d.Event.ID]; {
+	case e == nil:
+	case d.Err == nil:
+		e.taken = true
+	case !e.taken:
+		delete(p.waiting, d.Event.ID)
 	}
 }
 
+// take lists what was taken and not told yet.
 func (p *pager) take() []policy.Unsent {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := p.delivered
-	p.delivered = nil
+	var list []policy.Unsent
+	for _, e := range p.waiting {
+		if e.taken && !e.told {
+			e.told = true
+			list = append(list, e.Unsent)
+		}
+	}
 	return list
 }
