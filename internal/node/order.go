@@ -31,18 +31,33 @@ func (n *Node) Order(ctx context.Context, o policy.Order, g api.Giving) (api.Ord
 		result.Preview, err = n.judge(ctx, o)
 		return result, err
 	}
-	if err := n.turn.take(ctx); err != nil {
+	sealed, err := n.take(ctx, o, &result)
+	if err != nil {
 		return result, err
+	}
+	n.spread(ctx, g, sealed, &result)
+	if n.situation().held && result.Partial == "" {
+		result.Partial = "this node is held: it keeps the order and answers no steered name yet (pharos status)"
+	}
+	n.logOrder(o, result)
+	return result, nil
+}
+
+// take judges an order, has it on the disk and obeys it, while it has the turn. Other nodes are
+// waited for after that, so that the next order is not.
+func (n *Node) take(ctx context.Context, o policy.Order, result *api.OrderResult) ([]*cluster.Sealed, error) {
+	if err := n.turn.take(ctx); err != nil {
+		return nil, err
 	}
 	defer n.turn.give()
 	preview, err := n.judge(ctx, o)
 	if err != nil {
-		return result, err
+		return nil, err
 	}
 	result.Preview = preview
 	sealed, err := n.seal(ctx, preview.Entries)
 	if err != nil {
-		return result, err
+		return nil, err
 	}
 	record := orderRecord(o, preview)
 	rev, err := n.storeAndObey(ctx, sealed, record)
@@ -53,15 +68,10 @@ func (n *Node) Order(ctx context.Context, o policy.Order, g api.Giving) (api.Ord
 		}
 	}
 	if err != nil {
-		return result, fmt.Errorf("%w: %w", api.ErrDegraded, err)
+		return nil, fmt.Errorf("%w: %w", api.ErrDegraded, err)
 	}
 	result.Revision = rev.Number
-	n.spread(ctx, g, sealed, &result)
-	if n.situation().held && result.Partial == "" {
-		result.Partial = "this node is held: it keeps the order and answers no steered name yet (pharos status)"
-	}
-	n.logOrder(o, preview, result)
-	return result, nil
+	return sealed, nil
 }
 
 // storeAndObey returns the revision that obeys the entries once they are on
@@ -198,14 +208,14 @@ func orderKeys(o policy.Order, p policy.Preview) string {
 	return strings.Join(keys, ", ")
 }
 
-func (n *Node) logOrder(o policy.Order, p policy.Preview, r api.OrderResult) {
+func (n *Node) logOrder(o policy.Order, r api.OrderResult) {
 	var changed []string
-	for _, name := range p.Names {
+	for _, name := range r.Preview.Names {
 		if name.Changed {
 			changed = append(changed, fmt.Sprintf("%s: %s → %s", name.Name, name.Before, name.After))
 		}
 	}
-	n.log.Info("order obeyed", "kind", o.Kind, "key", orderKeys(o, p), "clear", o.Clear, "author", o.Author, "reason", o.Reason,
+	n.log.Info("order obeyed", "kind", o.Kind, "key", orderKeys(o, r.Preview), "clear", o.Clear, "author", o.Author, "reason", o.Reason,
 		"break_glass", o.BreakGlass, "changes", changed, "revision", r.Revision, "partial", r.Partial)
 }
 
