@@ -273,6 +273,12 @@ func (r *Replica) Write(entries []policy.Entry, now time.Time) (Out, error) {
 	return r.done(now), nil
 }
 
+// Publish takes in what was sealed here and is on disk, and sends it. Nobody is asked to acknowledge it.
+func (r *Replica) Publish(sealed []*Sealed, now time.Time) Out {
+	r.spread(r.takeOwn(sealed), false, now)
+	return r.done(now)
+}
+
 // Forget removes entries that are obsolete.
 func (r *Replica) Forget(keys []policy.EntryKey, now time.Time) Out {
 	for _, key := range keys {

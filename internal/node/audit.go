@@ -42,13 +42,36 @@ func (l *loop) record(list ...cluster.Record) {
 	l.writeAudit(entries)
 }
 
+// writeAudit has records kept and sent, soon: they go out once they are on the disk, so that after a
+// crash no peer holds more of a node's chain than the node itself.
 func (l *loop) writeAudit(entries []policy.Entry) {
 	if len(entries) == 0 {
 		return
 	}
 	l.syslog(entries)
-	l.absorbOr("audit")(l.replica.Write(entries, time.Now()))
+	if len(l.unwritten) == 0 {
+		l.flush.Reset(gatherFor)
+	}
+	l.unwritten = append(l.unwritten, entries...)
 }
+
+// flushAudit writes what was recorded since it last did.
+func (l *loop) flushAudit() {
+	sealed, err := l.replica.Seal(l.unwritten)
+	l.unwritten = nil
+	if err != nil {
+		l.log.Error("the audit can't be written", "error", err)
+		return
+	}
+	l.disk.Store(sealed, func(error) { // also where the disk failed: others may keep it
+		_ = l.do(context.Background(), publish(sealed)) // the node stops: it is on the disk
+	})
+}
+
+// publish is a request to send what is on the disk.
+type publish []*cluster.Sealed
+
+func (r publish) serve(l *loop, now time.Time) { l.absorb(l.replica.Publish(r, now)) }
 
 // readAudit looks for the sign that this node's folder was set back: peers hold records
 // of its chain that it does not.

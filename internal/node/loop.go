@@ -62,19 +62,21 @@ type loop struct {
 	steps    prometheus.Histogram
 
 	// Of the goroutine.
-	state    *policy.State
-	replica  *cluster.Replica
-	audit    *cluster.Audit
-	key      ed25519.PrivateKey
-	revision *policy.Revision
-	held     bool // the start is held
-	deployed *deployment
-	unseen   map[policy.TargetID]bool // targets that the first look waits for; nil: for none
-	greeting *greeting                // nodes that the first look waits for; nil: for none
-	wakeAt   time.Time
-	wake     *time.Timer
-	tick     *time.Timer // of the replica
-	fold     *time.Timer // of the audit
+	state     *policy.State
+	replica   *cluster.Replica
+	audit     *cluster.Audit
+	unwritten []policy.Entry // audit records that are not on the disk yet
+	key       ed25519.PrivateKey
+	revision  *policy.Revision
+	held      bool // the start is held
+	deployed  *deployment
+	unseen    map[policy.TargetID]bool // targets that the first look waits for; nil: for none
+	greeting  *greeting                // nodes that the first look waits for; nil: for none
+	wakeAt    time.Time
+	wake      *time.Timer
+	tick      *time.Timer // of the replica
+	fold      *time.Timer // of the audit
+	flush     *time.Timer // the same
 }
 
 // sighting is what the membership sees of a node; without a name, that every seed was tried.
@@ -101,7 +103,7 @@ func newLoop(d *deployment, st stored, key ed25519.PrivateKey, k *disk, h hands,
 		requests: make(chan request),
 		done:     make(chan struct{}),
 		seen:     make(chan struct{}),
-		wake:     stoppedTimer(), tick: stoppedTimer(), fold: stoppedTimer(),
+		wake:     stoppedTimer(), tick: stoppedTimer(), fold: stoppedTimer(), flush: stoppedTimer(),
 		lost: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pharos_observations_lost_total",
 			Help: "Results of checks that were dropped because deciding did not keep up.",
@@ -161,7 +163,7 @@ func (l *loop) Observe(o policy.Observation) {
 // Run decides until ctx ends.
 func (l *loop) Run(ctx context.Context) error {
 	defer close(l.done)
-	for _, t := range []*time.Timer{l.wake, l.tick, l.fold} {
+	for _, t := range []*time.Timer{l.wake, l.tick, l.fold, l.flush} {
 		defer t.Stop()
 	}
 	l.fold.Reset(auditEvery)
@@ -210,6 +212,8 @@ func (l *loop) Run(ctx context.Context) error {
 			l.step(policy.Tick{})
 		case <-l.tick.C:
 			l.absorb(l.replica.Tick(time.Now()))
+		case <-l.flush.C:
+			l.flushAudit()
 		case <-l.fold.C:
 			l.writeAudit(l.audit.Tick(time.Now()))
 			l.fold.Reset(auditEvery)
