@@ -85,7 +85,7 @@ func (t *turn) contactAlarms() []alarm {
 	}
 	list := t.differAlarms()
 	for site := range t.ix.sites {
-		if id := t.ix.sites[site].ID; t.lost(id) && slices.ContainsFunc(t.ix.nodesOf[site], func(n int) bool { return t.peers[n].live }) {
+		if id := t.ix.sites[site].ID; t.IsLost(id) && slices.ContainsFunc(t.ix.nodesOf[site], func(n int) bool { return t.peers[n].live }) {
 			list = append(list, alarm{
 				"lost/" + string(id),
 				fmt.Sprintf("site %s is declared lost, and is in contact: its nodes decide nothing, and its endpoints are no candidates", id),
@@ -186,6 +186,9 @@ func (s *State) majorityText(now time.Time) string {
 		return fmt.Sprintf("site %s is declared lost, serving revision %d", s.ix.sites[own].ID, s.rev.Number)
 	case silent == 0 && s.majority:
 		return ""
+	}
+	if d := now.Sub(s.started); d < silentFor && !s.majority {
+		return fmt.Sprintf("started %s ago, hears %d of %d sites so far", ago(d), s.seats-silent, s.seats)
 	}
 	majority := "no majority"
 	if s.majority {
