@@ -303,7 +303,7 @@ func TestAWrongGossipKeyIsRefusedOnBothSides(t *testing.T) {
 	a.write("site/s1")
 	for _, n := range []*real{a, b} {
 		eventually(t, "a line about the key", 15*time.Second, func() bool {
-			return n.logs.has("level=WARN", "not installed here", fingerprint(gossipKey(byte(n.id[1]-'0'))).String())
+			return n.logs.has("level=WARN", "not installed here", FingerprintOf(gossipKey(byte(n.id[1]-'0'))).String())
 		}, a, b)
 	}
 	if len(a.g.Alive())+len(b.g.Alive()) > 0 || b.held.Load() != 0 {
@@ -373,7 +373,7 @@ func TestGossipKeysRotate(t *testing.T) {
 		all = append(all, startReal(t, "prod", i, members, keysFile(t, 1)))
 	}
 	eventually(t, "all see all", 20*time.Second, allSee(2, all...), all...)
-	old, next := fingerprint(gossipKey(1)), fingerprint(gossipKey(2))
+	old, next := FingerprintOf(gossipKey(1)), FingerprintOf(gossipKey(2))
 	ids := []policy.NodeID{"n1", "n2", "n3"}
 	step := func(o KeyOrder) {
 		t.Helper()

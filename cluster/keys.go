@@ -77,10 +77,10 @@ func (k *gossipKeys) list() []GossipKey {
 	primary := k.ring.GetPrimaryKey()
 	var out []GossipKey
 	for _, key := range k.ring.GetKeys() {
-		out = append(out, GossipKey{Fingerprint: fingerprint(key), Installed: true, Sends: bytes.Equal(key, primary)})
+		out = append(out, GossipKey{Fingerprint: FingerprintOf(key), Installed: true, Sends: bytes.Equal(key, primary)})
 	}
 	for i, key := range k.file {
-		f := fingerprint(key)
+		f := FingerprintOf(key)
 		j := slices.IndexFunc(out, func(g GossipKey) bool { return g.Fingerprint == f })
 		if j < 0 {
 			j = len(out)
@@ -115,7 +115,7 @@ var errNoKey = errors.New("no such key is installed")
 
 func (k *gossipKeys) find(f Fingerprint) ([]byte, error) {
 	for _, key := range k.ring.GetKeys() {
-		if fingerprint(key) == f {
+		if FingerprintOf(key) == f {
 			return key, nil
 		}
 	}

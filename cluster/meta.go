@@ -45,7 +45,8 @@ func ParseFingerprint(text string) (f Fingerprint, err error) {
 	return Fingerprint(b), nil
 }
 
-func fingerprint(key []byte) Fingerprint {
+// FingerprintOf names a key.
+func FingerprintOf(key []byte) Fingerprint {
 	h := sha256.Sum256(append([]byte("pharos gossip key\x00"), key...))
 	return Fingerprint(h[:8])
 }

@@ -160,7 +160,7 @@ func (t *turn) mayWrite(cause string, r raised, is bool) (wait time.Duration, fr
 		}
 		switch site := t.ix.nodes[n].site; {
 		case !viewed(cause) || site < 0:
-		case t.lost(t.ix.sites[site].ID):
+		case t.IsLost(t.ix.sites[site].ID):
 			from = r.stamp.Time().Add(silentFor)
 		default:
 			from = t.peers[n].since.Add(outOfSight)

@@ -229,7 +229,7 @@ func (t *turn) left(in *serviceInfo, b bound, e int, m Mark, v *view) Mark {
 // siteGone says whether an endpoint leaves because each of its sites is down as a whole, lost, or silent.
 func (t *turn) siteGone(ep *endpointInfo, b bound) bool {
 	for _, at := range ep.at {
-		if t.lost(t.ix.sites[at.site].ID) || t.silentSite(at.site) {
+		if t.IsLost(t.ix.sites[at.site].ID) || t.silentSite(at.site) {
 			continue
 		}
 		if health, _ := t.siteHealth(at.site); health != Down {

@@ -312,12 +312,6 @@ func (o *orders) offReason(in *serviceInfo, ep *endpointInfo, site SiteID) strin
 	return ""
 }
 
-// IsLost says whether a site is declared lost, and the order is followed.
-func (s *State) IsLost(site SiteID) bool {
-	l := s.orders.lost[site]
-	return l != nil && l.suspended == ""
-}
-
 // freedAt is when the last drain of an endpoint ended.
 func (o *orders) freedAt(in *serviceInfo, ep *endpointInfo) time.Time {
 	var last time.Time

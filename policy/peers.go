@@ -243,10 +243,11 @@ func (s *State) hears(site int) bool {
 
 // seat says whether a site belongs to the electorate.
 func (s *State) seat(site int) bool {
-	return len(s.ix.probers[site]) > 0 && !s.lost(s.ix.sites[site].ID)
+	return len(s.ix.probers[site]) > 0 && !s.IsLost(s.ix.sites[site].ID)
 }
 
-func (s *State) lost(site SiteID) bool {
+// IsLost says whether a site is declared lost, and the order is followed.
+func (s *State) IsLost(site SiteID) bool {
 	l := s.orders.lost[site]
 	return l != nil && l.suspended == ""
 }

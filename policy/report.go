@@ -59,7 +59,7 @@ func (s *State) siteStatus(i int) SiteStatus {
 	health, _ := s.siteHealth(i)
 	st := SiteStatus{
 		Site: site.ID, Metro: site.Metro, Role: site.Role, Health: health,
-		Drained: s.orders.siteOff[site.ID], Lost: s.lost(site.ID),
+		Drained: s.orders.siteOff[site.ID], Lost: s.IsLost(site.ID),
 		Loss: s.paths[i].loss(), Fall: s.paths[i].fall(),
 	}
 	for _, stand := range s.standings() {

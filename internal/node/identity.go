@@ -3,9 +3,7 @@ package node
 import (
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scloudstack/pharos/cluster"
 )
 
 // A node's key file is one line: ed25519-seed: and the 32 bytes of RFC 8032's
@@ -136,12 +136,5 @@ func likeFolder(f *os.File, dir string) error {
 func NewGossipKey() (key, fingerprint string) {
 	raw := make([]byte, gossipKey)
 	_, _ = rand.Read(raw) // it never fails
-	return base64.StdEncoding.EncodeToString(raw), KeyFingerprint(raw)
-}
-
-// KeyFingerprint names a gossip key without telling it, as the nodes do among
-// one another: the beginning of a SHA-256.
-func KeyFingerprint(key []byte) string {
-	sum := sha256.Sum256(append([]byte("pharos gossip key\x00"), key...))
-	return hex.EncodeToString(sum[:8])
+	return base64.StdEncoding.EncodeToString(raw), cluster.FingerprintOf(raw).String()
 }

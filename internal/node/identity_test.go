@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/scloudstack/pharos/cluster"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -124,7 +126,7 @@ func TestGossipKeysAreFresh(t *testing.T) {
 	if err != nil || len(raw) != 32 || a == b {
 		t.Errorf("%q and %q: %v", a, b, err)
 	}
-	if len(of) != 16 || of != KeyFingerprint(raw) {
+	if len(of) != 16 || of != cluster.FingerprintOf(raw).String() {
 		t.Errorf("fingerprint %q", of)
 	}
 }
