@@ -29,6 +29,20 @@ func (t *turn) merge(e Entry) bool {
 	return true
 }
 
+// refill puts entries in the place of those that there are.
+func (t *turn) refill(list []Entry) {
+	t.entries, t.raised = make(map[EntryKey]Entry, len(list)), map[string]raised{}
+	for _, e := range list {
+		t.see(e.Stamp, t.now)
+		t.merge(e)
+	}
+	t.sweep(true)
+	t.startAlarms()
+	t.startChains()
+	t.ordersMoved = true
+	t.touchAll()
+}
+
 // order takes in orders that are on disk already, or entries of other nodes.
 func (t *turn) order(list []Entry, given bool) {
 	ends := false

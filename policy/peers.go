@@ -252,6 +252,16 @@ func (s *State) IsLost(site SiteID) bool {
 	return l != nil && l.suspended == ""
 }
 
+// Void says whether a site was declared lost at the time of a stamp: what was written there then counts
+// for nobody else, and is set aside by its nodes when they are readmitted.
+func (s *State) Void(site SiteID, at Stamp) bool {
+	if l := s.orders.lost[site]; l != nil {
+		return l.suspended == "" && at.Compare(l.Stamp) > 0
+	}
+	e, ok := s.entries[EntryKey{KindSiteLost, string(site)}]
+	return ok && e.Deleted && e.Ends != (Stamp{}) && at.Compare(e.Ends) > 0 && at.Compare(e.Stamp) < 0
+}
+
 // countSeats finds the electorate anew, and the states that a majority of another size holds true.
 func (t *turn) countSeats() {
 	moved := t.seated == nil

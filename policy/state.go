@@ -148,6 +148,9 @@ func Step(s *State, e Event, now time.Time) Effects {
 		t.believe(e)
 	case Lists:
 		t.learn(e.Targets)
+	case Refilled:
+		t.refill(e)
+		force = true
 	case Delivered:
 		t.markSent(e)
 	case Tick:

@@ -18,6 +18,9 @@ type (
 	Tick struct{}
 	// Reconfigured carries a new configuration. Health of unchanged targets stays.
 	Reconfigured struct{ Config *Config }
+	// Refilled carries all entries that there are now, in the place of those that were: of a node whose
+	// site was declared lost and is readmitted.
+	Refilled []Entry
 	// Delivered tells that receivers of alarms were told, see State.Unsent.
 	Delivered []Unsent
 	// Loaded carries the digest of the zones that are served from now on.
@@ -46,6 +49,7 @@ func (Observed) event()     {}
 func (Ordered) event()      {}
 func (Tick) event()         {}
 func (Reconfigured) event() {}
+func (Refilled) event()     {}
 func (Delivered) event()    {}
 func (Loaded) event()       {}
 func (Merged) event()       {}

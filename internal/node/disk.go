@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -37,15 +38,16 @@ type disk struct {
 	soon   chan struct{} // something of the machine's waits
 	urgent chan struct{} // an order waits
 
-	mu      sync.Mutex
-	entries map[policy.EntryKey]*cluster.Sealed // wait to be written
-	start   startMark                           // the same
-	forget  map[policy.EntryKey]bool            // wait to be removed
-	health  map[policy.TargetID]policy.HealthEntry
-	orders  []storedOrder
-	serving bool
-	began   bool // serving began since the last write
-	state   DiskState
+	mu        sync.Mutex
+	entries   map[policy.EntryKey]*cluster.Sealed // wait to be written
+	refilling *bool                               // the same; nil: as it is
+	start     startMark                           // the same
+	forget    map[policy.EntryKey]bool            // wait to be removed
+	health    map[policy.TargetID]policy.HealthEntry
+	orders    []storedOrder
+	serving   bool
+	began     bool // serving began since the last write
+	state     DiskState
 
 	// Of the goroutine.
 	lock   *os.File
@@ -76,6 +78,7 @@ type stored struct {
 	incarnation   uint64         // of the last start; 0: there was none
 	chain         string         // of the audit; "": none yet
 	keys          []byte         // public ones that the node signed with
+	refilling     bool           // it was being filled from its peers
 }
 
 // DiskState is how the data folder does.
@@ -198,7 +201,7 @@ func (d *disk) release() {
 
 // stored is what the node starts from.
 func (d *disk) stored() stored {
-	s := stored{unsigned: d.held.unsigned, incarnation: d.held.incarnation, chain: d.held.chain, keys: d.held.keys}
+	s := stored{unsigned: d.held.unsigned, incarnation: d.held.incarnation, chain: d.held.chain, keys: d.held.keys, refilling: d.held.refilling}
 	s.Stamped = d.held.stamped
 	for _, e := range d.held.entries {
 		s.sealed = append(s.sealed, e)
@@ -270,6 +273,9 @@ func (d *disk) wait(b *batch) {
 	if b.keys != nil {
 		d.start.keys = b.keys
 	}
+	if b.refilling != nil {
+		d.refilling = b.refilling
+	}
 	d.state.Pending = d.waits()
 }
 
@@ -282,9 +288,21 @@ func (d *disk) Start(m startMark, sealed []*cluster.Sealed) {
 	signal(d.soon)
 }
 
+// Refilling notes that the node is being filled from its peers, or is not any more. Before it begins, what
+// is on the disk is copied for people.
+func (d *disk) Refilling(yes bool) {
+	d.mu.Lock()
+	d.wait(&batch{refilling: &yes})
+	d.mu.Unlock()
+	signal(d.soon)
+}
+
 func (d *disk) waits() int {
 	n := len(d.entries) + len(d.forget) + len(d.health)
 	if d.start.incarnation > 0 || d.start.chain != "" {
+		n++
+	}
+	if d.refilling != nil {
 		n++
 	}
 	return n
@@ -294,6 +312,7 @@ func (d *disk) waits() int {
 func (d *disk) nothingWaits() {
 	d.entries = map[policy.EntryKey]*cluster.Sealed{}
 	d.start = startMark{}
+	d.refilling = nil
 	d.forget = map[policy.EntryKey]bool{}
 	d.health = map[policy.TargetID]policy.HealthEntry{}
 }
@@ -301,7 +320,7 @@ func (d *disk) nothingWaits() {
 // waiting is what waits, as one batch. d.mu is held.
 func (d *disk) waiting() batch {
 	var b batch
-	b.incarnation, b.chain, b.keys = d.start.incarnation, d.start.chain, d.start.keys
+	b.incarnation, b.chain, b.keys, b.refilling = d.start.incarnation, d.start.chain, d.start.keys, d.refilling
 	for _, e := range d.entries {
 		b.entries = append(b.entries, e)
 	}
@@ -381,6 +400,9 @@ func (d *disk) commit(stamp bool) {
 		d.settle(machine, orders, nil)
 		return
 	}
+	if r := all.refilling; r != nil && *r && !d.held.refilling {
+		d.copyAside()
+	}
 	err := d.write(&all)
 	if err != nil {
 		d.fail(err)
@@ -410,6 +432,30 @@ func (d *disk) collect(stamp bool) (machine batch, orders []storedOrder, all bat
 	}
 	d.state.Busy = time.Now()
 	return machine, orders, all
+}
+
+// copyAside copies the file for people, before its content is replaced by that of peers.
+func (d *disk) copyAside() {
+	aside := fmt.Sprintf("%s.readmitted-%s", d.path, time.Now().UTC().Format("20060102T150405"))
+	if err := copyFile(d.path, aside); err != nil {
+		d.log.Error("the store of before the readmission was not copied", "error", err)
+		return
+	}
+	d.log.Info("the store of before the readmission was set aside", "copy", aside)
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 // settle answers the orders, and lets what was not written wait on.
@@ -545,6 +591,9 @@ func merge(c *contents, b *batch) {
 	}
 	if b.keys != nil {
 		c.keys = b.keys
+	}
+	if b.refilling != nil {
+		c.refilling = *b.refilling
 	}
 	for _, h := range b.health {
 		c.health[h.Target] = h

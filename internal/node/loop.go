@@ -71,6 +71,8 @@ type loop struct {
 	held      bool // the start is held
 	deployed  *deployment
 	unseen    map[policy.TargetID]bool // targets that the first look waits for; nil: for none
+	vote      *policy.Vote             // the last that was sent
+	refill    *refill                  // nil: none is under way
 	greeting  *greeting                // nodes that the first look waits for; nil: for none
 	wakeAt    time.Time
 	wake      *time.Timer

@@ -99,6 +99,7 @@ func (l *loop) replicaConfig(incarnation uint64) cluster.Config {
 		Cluster: set.Policy.Cluster, Self: set.Node.Name, Key: l.key, Members: members(set, l.key),
 		Incarnation: incarnation, VoteTTL: set.Policy.VoteTTL,
 		Lost:     func(site policy.SiteID) bool { return l.state != nil && l.state.IsLost(site) },
+		Void:     func(site policy.SiteID, at policy.Stamp) bool { return l.state != nil && l.state.Void(site, at) },
 		Obsolete: func(e policy.Entry) bool { return l.state != nil && l.state.Obsolete(e) },
 	}
 }
@@ -134,6 +135,9 @@ func (l *loop) begin(st stored) error {
 	l.absorb(out)
 	l.absorb(first)
 	l.step(policy.Loaded{Zones: l.deployed.zonesDigest()})
+	if st.refilling {
+		return l.beginRefill()
+	}
 	return nil
 }
 
@@ -273,9 +277,11 @@ func (l *loop) absorb(out cluster.Out) {
 	l.turnKeys(out.Merged)
 	if list := slices.Concat(out.Lost, out.Merged); len(list) > 0 {
 		l.step(policy.Merged(list))
+		l.watchReadmission(out.Merged)
 	}
 	if len(out.Met) > 0 {
 		l.step(policy.Met(out.Met))
+		l.endRefill(out.Met)
 	}
 	if votes := l.votes(out.Votes); len(votes) > 0 {
 		l.step(policy.Heard(votes))
@@ -361,6 +367,7 @@ func (r ackRequest) serve(l *loop, now time.Time) {
 func (l *loop) tellVote(e policy.Effects) {
 	now := time.Now()
 	if e.Vote != nil {
+		l.vote = e.Vote
 		l.absorbOr("vote")(l.replica.SetVote(policy.EncodeVote(*e.Vote), now))
 	}
 	if e.Reasons != nil {

@@ -30,6 +30,7 @@ import (
 //	meta    "stamp"         when the node last said that it serves (RFC 3339)
 //	meta    "incarnation"   of the last start (8 octets, big endian)
 //	meta    "chain"         name of the node's audit chain
+//	meta    "refilling"     there while the node is filled from its peers
 //	meta    "keys"          public keys that the node signed with (32 octets each)
 //
 // Format 1, of a node that knew no others, had a bucket entries of unsigned
@@ -49,6 +50,7 @@ var (
 	keyIncarnation = []byte("incarnation")
 	keyChain       = []byte("chain")
 	keyKeys        = []byte("keys")
+	keyRefilling   = []byte("refilling")
 
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
@@ -69,6 +71,7 @@ type contents struct {
 	incarnation uint64
 	chain       string
 	keys        []byte
+	refilling   bool
 	spoilt      int // values that were left out because their checksum or form is wrong
 }
 
@@ -85,10 +88,11 @@ type batch struct {
 	incarnation uint64            // 0: leave it
 	chain       string            // "": leave it
 	keys        []byte            // nil: leave them
+	refilling   *bool             // nil: leave it
 }
 
 func (b *batch) empty() bool {
-	return len(b.entries)+len(b.health)+len(b.forget) == 0 && b.stamp.IsZero() && b.incarnation == 0 && b.chain == "" && b.keys == nil
+	return len(b.entries)+len(b.health)+len(b.forget) == 0 && b.stamp.IsZero() && b.incarnation == 0 && b.chain == "" && b.keys == nil && b.refilling == nil
 }
 
 func dbKey(k policy.EntryKey) []byte { return []byte(string(k.Kind) + "\x00" + k.Key) }
@@ -183,6 +187,7 @@ func (s *store) read() (contents, error) {
 			c.incarnation = binary.BigEndian.Uint64(v)
 		}
 		c.chain, c.keys = string(meta.Get(keyChain)), bytes.Clone(meta.Get(keyKeys))
+		c.refilling = meta.Get(keyRefilling) != nil
 		if err := c.readEntries(tx); err != nil {
 			return err
 		}
@@ -281,6 +286,17 @@ func writeMeta(meta *bolt.Bucket, b *batch) error {
 			return err
 		}
 	}
+	switch {
+	case b.refilling == nil:
+	case *b.refilling:
+		if err := meta.Put(keyRefilling, []byte{1}); err != nil {
+			return err
+		}
+	default:
+		if err := meta.Delete(keyRefilling); err != nil {
+			return err
+		}
+	}
 	if b.keys != nil {
 		if err := meta.Put(keyKeys, b.keys); err != nil {
 			return err
@@ -368,7 +384,7 @@ func rebuildStore(path string, c *contents) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := batch{stamp: c.stamped, incarnation: c.incarnation, chain: c.chain, keys: c.keys}
+	b := batch{stamp: c.stamped, incarnation: c.incarnation, chain: c.chain, keys: c.keys, refilling: &c.refilling}
 	for _, e := range c.entries {
 		b.entries = append(b.entries, e)
 	}
