@@ -47,7 +47,7 @@ type AuditConfig struct {
 	Clock   *Clock        // stamps the records
 	Records int           // so many are kept, in the memory of every node, at 1 to 2 KB each; 0: 5,000
 	Age     time.Duration // for so long; 0: 400 days
-	Fold    time.Duration // changes of one subject by the machine within it become one record; 0: 1 min
+	Fold    time.Duration // changes of one subject by the machine within it become one record after the first few; 0: 1 min
 }
 
 // Audit writes the chain of one node: each record names the hash of the one before, so that none can be taken out or altered
@@ -67,15 +67,17 @@ type kept struct {
 	hash   string
 }
 
-// fold collects changes of one subject after the first.
+// fold collects changes of one subject after the first few.
 type fold struct {
 	until time.Time
+	alone int    // changes that have a record of their own
 	rec   Record // Count 0: none yet
 }
 
 const (
 	maxText     = 2000
 	maxFolds    = 10000
+	foldAfter   = 4
 	maxCutRange = 1 << 20
 )
 
@@ -119,17 +121,21 @@ func (a *Audit) extend(e policy.Entry) {
 }
 
 // Add makes the record of something that happened. What the machine does again and again to one subject is folded: the
-// first change is recorded at once, later ones within the window by Tick, in one record.
+// first few changes are recorded at once, as there and back again is no flapping and somebody wants to see it now; later
+// ones within the window by Tick, in one record.
 func (a *Audit) Add(rec Record, now time.Time) []policy.Entry {
 	rec.Time = now.UTC()
 	if rec.Who == machine {
 		subject := rec.What + "\x00" + rec.Subject
-		if f := a.folds[subject]; f != nil {
+		f := a.folds[subject]
+		switch {
+		case f != nil && f.alone == foldAfter:
 			f.add(rec)
 			return nil
-		}
-		if len(a.folds) < maxFolds {
-			a.folds[subject] = &fold{until: now.Add(a.cfg.Fold)}
+		case f != nil:
+			f.alone++
+		case len(a.folds) < maxFolds:
+			a.folds[subject] = &fold{until: now.Add(a.cfg.Fold), alone: 1}
 		}
 	}
 	return append([]policy.Entry{a.append(rec, now)}, a.retain(now)...)

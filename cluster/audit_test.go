@@ -106,10 +106,15 @@ func TestFlapsAreFolded(t *testing.T) {
 	for _, r := range Records(list) {
 		sum += max(r.Count, 1)
 	}
-	if len(list) > 7 || sum != 300 {
+	if len(list) > 6+foldAfter || sum != 300 {
 		t.Errorf("%d records of %d changes, 300 expected", len(list), sum)
 	}
-	if got := Records(list)[1]; got.Before != "down" || got.After != "down" && got.After != "up" || got.Since.IsZero() {
+	for i, r := range Records(list)[:foldAfter] { // those that somebody waits for, at once
+		if r.Count != 0 || !r.Time.Equal(g.now.Add(time.Duration(i)*time.Second)) {
+			t.Errorf("%+v", r)
+		}
+	}
+	if got := Records(list)[foldAfter]; got.Before != "up" || got.After != "down" && got.After != "up" || got.Since.IsZero() {
 		t.Errorf("%+v", got)
 	}
 	if v := Verify(list); len(v[0].Breaks) > 0 {
