@@ -246,10 +246,16 @@ func mark(list *[]string, name string, in bool) {
 	}
 }
 
-func (d *Demo) cutFrom(name string) []string {
+// tellCuts tells a node that has begun to speak which links are cut.
+func (d *Demo) tellCuts(ctx context.Context, e *edge) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return cutFrom(name, d.state.Cut)
+	e.mu.Lock()
+	e.told = e.child != nil
+	e.mu.Unlock()
+	if err := e.block(ctx, cutFrom(e.name, d.state.Cut), nil); err != nil {
+		e.sayf("does not take the cut links: %v", err)
+	}
 }
 
 // oneReady tells what to do with the demo once every node that should run does.

@@ -30,6 +30,7 @@ type edge struct {
 	mu     sync.Mutex
 	killed bool   // it is not to run
 	child  *child // nil: it does not run
+	told   bool   // the child knows which links are cut
 	turned chan struct{}
 }
 
@@ -69,7 +70,7 @@ func (e *edge) start(ctx context.Context) (*child, error) {
 func (e *edge) ended() (onPurpose bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.child = nil
+	e.child, e.told = nil, false
 	return e.killed
 }
 
@@ -119,13 +120,17 @@ func (e *edge) follow(ctx context.Context, node *child) error {
 	defer tick.Stop()
 	var last string
 	begun := time.Now()
-	for ready := false; ; {
+	for speaks, ready := false, false; ; {
 		select {
 		case <-node.ended:
 			return nil
 		case <-tick.C:
 		}
 		s, err := client.Status(ctx)
+		if err == nil && !speaks { // a held node, which is not ready, is behind a cut link like any other
+			speaks = true
+			e.d.tellCuts(ctx, e)
+		}
 		switch {
 		case err != nil && !ready && ctx.Err() == nil && time.Since(begun) > startWithin:
 			return fmt.Errorf("%s is not ready after %s: %w; see %s", e.node, startWithin, err, filepath.Join(e.dir(), logFile))
@@ -134,9 +139,6 @@ func (e *edge) follow(ctx context.Context, node *child) error {
 		case !ready:
 			ready = true
 			e.sayf("is ready (process %d).", node.pid)
-			if err := e.block(ctx, e.d.cutFrom(e.name), nil); err != nil {
-				e.sayf("does not take the cut links: %v", err)
-			}
 			e.d.oneReady()
 		}
 		if now := answers(s); now != last {
@@ -151,12 +153,12 @@ func (e *edge) sayf(format string, args ...any) {
 }
 
 // block has the node take no notice of some sites, and of others again. A node that
-// does not run is told when it starts.
+// does not speak yet is told when it does.
 func (e *edge) block(ctx context.Context, far, back []string) error {
 	e.mu.Lock()
-	running := e.child != nil
+	told := e.told
 	e.mu.Unlock()
-	if !running {
+	if !told {
 		return nil
 	}
 	client := api.NewSocketClient(api.SocketPath(e.dir()))
