@@ -318,7 +318,27 @@ func (s *State) wayBack(in *serviceInfo, d decision) string {
 			}
 		}
 	}
+	if way := s.wayAcross(in, d); way != "" {
+		return way
+	}
 	return s.wayOut(in, d)
+}
+
+// wayAcross is the command that hands a service, of whose active metro nothing is left,
+// to another: unlike an override, it stands for sites that come back.
+func (s *State) wayAcross(in *serviceInfo, d decision) string {
+	if d.bound.override != nil {
+		return ""
+	}
+	for e := range in.eps {
+		for _, at := range in.eps[e].at {
+			site := s.ix.sites[at.site]
+			if site.Metro != d.bound.metro && site.Role != Witness && s.orders.offReason(in, &in.eps[e], site.ID) == "" {
+				return fmt.Sprintf("pharos failover --service %s --to %s --reason ...", in.ID, site.Metro)
+			}
+		}
+	}
+	return ""
 }
 
 // clearCommand is the command that ends an order.
