@@ -171,7 +171,7 @@ func (s *State) steps(ref nameRef, a *Answer, d decision, group int) []string {
 		say("Override %s of %s (%s) keeps the answer inside site %s.", v.Key, v.Author, v.Reason, v.Override.Site)
 	}
 	if d.override == nil {
-		say("The active metro of service %s is %s, %s.", in.ID, d.bound.metro, epochText(d.bound))
+		say("The active metro of service %s is %s, %s.", in.ID, d.bound.metro, s.epochText(in.ID, d.bound))
 	}
 	if d.chain.move == nil {
 		say("No endpoint may be answered.")
@@ -217,11 +217,15 @@ func (s *State) restsOn(d decision) *Entry {
 	return &e
 }
 
-func epochText(b bound) string {
+func (s *State) epochText(id ServiceID, b bound) string {
 	if b.stamp == (Stamp{}) {
 		return "as configured"
 	}
-	return "by a person's word of " + b.stamp.Time().Format(time.DateTime)
+	text := "by a person's word of " + b.stamp.Time().Format(time.DateTime)
+	if e := s.entries[EntryKey{KindActiveMetro, string(id)}]; e.Stamp == b.stamp {
+		text += fmt.Sprintf(" (%s: %s)", e.Author, e.Reason)
+	}
+	return text
 }
 
 func (s *State) steerText(in *serviceInfo, a *Answer, group int) string {

@@ -62,6 +62,9 @@ func (s *State) siteStatus(i int) SiteStatus {
 		Drained: s.orders.siteOff[site.ID], Lost: s.IsLost(site.ID),
 		Loss: s.paths[i].loss(), Fall: s.paths[i].fall(),
 	}
+	if l := s.orders.lost[site.ID]; st.Lost && l != nil {
+		st.LostBy = wordOf(l.Entry)
+	}
 	for _, stand := range s.standings() {
 		if stand.site == i {
 			st.Votes, st.Heard, st.Silent, st.Abstains = true, stand.silent.IsZero(), stand.silent, !stand.blind.IsZero()
@@ -84,12 +87,19 @@ func (s *State) targetStatus(i int) TargetStatus {
 	}
 }
 
+func wordOf(e Entry) WordStatus {
+	return WordStatus{Author: e.Author, Reason: e.Reason, Given: e.Stamp.Time()}
+}
+
 func (s *State) serviceStatus(svc int) ServiceStatus {
 	in := &s.ix.services[svc]
 	b, c := s.mainBound(s.orders, svc), s.svcs[svc].main
 	st := ServiceStatus{
 		Service: in.ID, Steer: in.Steer, ActiveMetro: b.metro, Epoch: b.stamp,
 		Endpoints: s.endpointStatus(svc, b, c), Waiting: s.waiting(svc),
+	}
+	if e, ok := s.entries[EntryKey{KindActiveMetro, string(in.ID)}]; ok && e.Stamp == b.stamp {
+		st.MovedBy = wordOf(e)
 	}
 	if c.move != nil {
 		st.Move, st.Cause, st.Moved, st.NoneUp = c.move.Number, c.move.Cause, c.move.Start, c.move.NoneUp

@@ -38,8 +38,16 @@ type SiteStatus struct {
 	Abstains bool                `json:"abstains"`        // those in contact suspect themselves
 	Drained  bool                `json:"drained"`
 	Lost     bool                `json:"lost"`
+	LostBy   WordStatus          `json:"lost_by,omitzero"`
 	Loss     float64             `json:"loss"` // share of checks on the path to it that fail and then succeed again
 	Fall     int                 `json:"fall"` // failures in a row that are asked for on that path at least; 0: what each check says
+}
+
+// WordStatus is who said something that stands, when and why.
+type WordStatus struct {
+	Author string    `json:"author"`
+	Reason string    `json:"reason,omitempty"`
+	Given  time.Time `json:"given"`
 }
 
 // RequirementStatus is one thing that a site requires.
@@ -115,6 +123,7 @@ type ServiceStatus struct {
 	Steer       Steering         `json:"steer"`
 	ActiveMetro MetroID          `json:"active_metro"`
 	Epoch       Stamp            `json:"epoch,omitzero"` // zero before a person moved the active metro
+	MovedBy     WordStatus       `json:"moved_by,omitzero"`
 	Move        uint64           `json:"move"`           // number of the newest move
 	Pending     bool             `json:"pending"`        // which is answered by and no entry yet
 	Cause       string           `json:"cause"`          // of the newest move

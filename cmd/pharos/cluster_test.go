@@ -61,8 +61,11 @@ func cutOff() policy.Status {
 			{Site: "city-a", Votes: true, Silent: noon.Add(-4 * time.Minute)},
 			{Site: "city-b", Votes: true},
 			{Site: "remote", Votes: true, Heard: true},
-			{Site: "city-c", Lost: true},
+			{Site: "city-c", Lost: true, LostBy: policy.WordStatus{Author: "bob", Reason: "fire", Given: noon.Add(-time.Hour)}},
 		},
+		Services: []policy.ServiceStatus{{
+			Service: "shop", ActiveMetro: "far", MovedBy: policy.WordStatus{Author: "ann", Reason: "flood", Given: noon.Add(-time.Minute)},
+		}},
 		Blocks: []policy.BlockStatus{{Node: "edge-r1", Site: "city-a", Author: "ann", Reason: "drill", Expires: noon.Add(2 * time.Minute)}},
 	}
 }
@@ -153,7 +156,11 @@ func TestStatusSaysWhatKeepsTheNodeFromDeciding(t *testing.T) {
 			t.Errorf("not at the top: %q in\n%s", want, text)
 		}
 	}
-	for _, want := range []string{"\nNext: pharos site lost city-a city-b --reason ...\n", "\nDRILLS\n", "  edge-b1  city-b  never heard\n"} {
+	for _, want := range []string{"\nNext: pharos site lost city-a city-b --reason ...\n", "\nDRILLS\n", "  edge-b1  city-b  never heard\n", `
+ORDERS
+  site lost  city-c                by bob 1h ago: fire
+  failover   service/shop  to far  by ann 1m ago: flood
+`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

@@ -256,6 +256,16 @@ func endpointNotes(e policy.EndpointStatus) string {
 // alarms.
 func (p *page) orders(d policy.Status, now time.Time) {
 	t := &table{indent: "  "}
+	for _, s := range d.Sites {
+		if w := s.LostBy; s.Lost {
+			t.add(cs(red, "site lost"), c(string(s.Site)), c(""), byWhom(w.Author, w.Reason, w.Given, time.Time{}, now, false, false))
+		}
+	}
+	for _, s := range d.Services {
+		if w := s.MovedBy; !w.Given.IsZero() {
+			t.add(cs(yellow, "failover"), c("service/"+string(s.Service)), c("to "+string(s.ActiveMetro)), byWhom(w.Author, w.Reason, w.Given, time.Time{}, now, false, false))
+		}
+	}
 	for _, o := range d.Overrides {
 		t.add(cs(yellow, "override"), c(o.Key), c(overrideWord(o.Override)), byWhom(o.Author, o.Reason, o.Given, o.Expires, now, o.Suspended, o.Expired))
 	}
