@@ -2,7 +2,9 @@ package node
 
 import (
 	"testing"
+	"time"
 
+	"github.com/scloudstack/pharos/cluster"
 	"github.com/scloudstack/pharos/policy"
 )
 
@@ -16,5 +18,24 @@ func TestAuditNamesAllThatAnOrderIsAbout(t *testing.T) {
 	}
 	if r := orderRecord(o, policy.Preview{}); r.Subject != "site-lost city-a" {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestWhyANodeDoesNotHoldAnOrder(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	h := holders{peers: []cluster.Peer{
+		{Node: "speaks", Up: true, Heard: now.Add(-time.Second)},
+		{Node: "joined", Up: true},
+		{Node: "died", Up: true, Heard: now.Add(-6 * time.Second)}, // the membership has not noticed yet
+		{Node: "gone", Heard: now.Add(-time.Minute)},
+		{Node: "never"},
+	}}
+	for id, want := range map[policy.NodeID]string{
+		"speaks": "in contact, no word yet", "joined": "in contact, no word yet", "died": "silent for 6s", "gone": "silent for 1m0s",
+		"never": "never heard", "unknown": "it has no public_key in the configuration",
+	} {
+		if got := h.silence(id, now, 3*time.Second); got != want {
+			t.Errorf("%s: got %q, want %q", id, got, want)
+		}
 	}
 }

@@ -88,7 +88,7 @@ func (n *Node) spread(ctx context.Context, g api.Giving, sealed []*cluster.Seale
 		case acked:
 			to.Holds, to.Revision, to.Digest = true, ack.Revision, hex.EncodeToString(ack.Digest[:])
 		default:
-			to.Note = h.silence(m.Name, time.Now())
+			to.Note = h.silence(m.Name, time.Now(), set.Policy.VoteTTL)
 		}
 		result.Nodes = append(result.Nodes, to)
 	}
@@ -97,18 +97,22 @@ func (n *Node) spread(ctx context.Context, g api.Giving, sealed []*cluster.Seale
 	}
 }
 
-// silence is why a node has not said that it holds an order.
-func (h holders) silence(id policy.NodeID, now time.Time) string {
+// silence is why a node has not said that it holds an order, in the words of status: the
+// membership believes a dead node alive for longer than its votes count.
+func (h holders) silence(id policy.NodeID, now time.Time, voteTTL time.Duration) string {
 	i := slices.IndexFunc(h.peers, func(p cluster.Peer) bool { return p.Node == id })
-	switch {
-	case i < 0:
+	if i < 0 {
 		return "it has no public_key in the configuration"
-	case h.peers[i].Up:
-		return "in contact, no word yet"
-	case h.peers[i].Heard.IsZero():
-		return string(api.NeverHeard)
 	}
-	return "silent for " + now.Sub(h.peers[i].Heard).Round(time.Second).String()
+	p := h.peers[i]
+	switch age := now.Sub(p.Heard); {
+	case p.Up && (p.Heard.IsZero() || age <= voteTTL):
+		return "in contact, no word yet"
+	case p.Heard.IsZero():
+		return string(api.NeverHeard)
+	default:
+		return "silent for " + age.Round(time.Second).String()
+	}
 }
 
 // missing says which nodes that count do not hold an order; "": none.
