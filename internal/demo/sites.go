@@ -54,14 +54,6 @@ func Links() []string {
 	return names
 }
 
-func siteNamed(name string) (site, bool) {
-	i := slices.IndexFunc(sites, func(s site) bool { return s.name == name })
-	if i < 0 {
-		return site{}, false
-	}
-	return sites[i], true
-}
-
 // linksOf are the link of a name, or all links of a site; none: there is no such thing.
 func linksOf(name string) []string {
 	var found []string
