@@ -61,13 +61,15 @@ func (r *reading) listen(dst *[]netip.AddrPort, port uint16) reader {
 		r.each(n, "addresses and ports to listen on", true, func(v *node) {
 			var a netip.AddrPort
 			own, isOwn := strings.CutPrefix(v.text, ownAddress)
+			ok := false
 			if isOwn = isOwn && v.kind == scalar; isOwn {
-				a = r.ownPort(v, own, port)
+				a, ok = r.ownPort(v, own, port)
 			} else {
 				r.addrPort(&a, port)(v)
+				ok = a.IsValid()
 			}
 			switch {
-			case !a.IsValid() && (!isOwn || a.Port() == 0):
+			case !ok:
 			case a.Port() != 0 && slices.Contains(*dst, a) && isOwn:
 				r.errorf(v, "found %s twice", v.describe())
 			case a.Port() != 0 && slices.Contains(*dst, a):
@@ -90,16 +92,16 @@ const ownAddress = "{address}"
 
 // ownPort reads what follows ownAddress: nothing, or a port. The address is
 // filled in when it is known which node reads the file.
-func (r *reading) ownPort(n *node, rest string, port uint16) netip.AddrPort {
+func (r *reading) ownPort(n *node, rest string, port uint16) (netip.AddrPort, bool) {
 	if rest != "" || port == 0 {
 		p, err := strconv.ParseUint(strings.TrimPrefix(rest, ":"), 10, 16)
 		if err != nil || !strings.HasPrefix(rest, ":") {
 			r.expected(n, "{address} and a port, such as \"{address}:53\"")
-			return netip.AddrPort{}
+			return netip.AddrPort{}, false
 		}
 		port = uint16(p)
 	}
-	return netip.AddrPortFrom(netip.Addr{}, port)
+	return netip.AddrPortFrom(netip.Addr{}, port), true
 }
 
 // ownListeners fills in the node's own address.

@@ -1,0 +1,232 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/policy"
+)
+
+// crew is three nodes, one a site, that share balancers and a folder of configuration.
+type crew map[string]*rig
+
+var crewSites = map[string]string{"a1": "city-a", "b1": "city-b", "r1": "remote"}
+
+// newCrew writes what the three need. None is started.
+func newCrew(t *testing.T) crew {
+	t.Helper()
+	base := &rig{t: t, dir: t.TempDir()}
+	base.openBalancers()
+	base.writeZone(1, "")
+	key, _ := NewGossipKey()
+	base.write("gossip.keys", key+"\n")
+	c := crew{}
+	var nodes []string
+	port := freeGossipPort(t)
+	for i, name := range []string{"a1", "b1", "r1"} {
+		r := &rig{t: t, dir: base.dir, data: filepath.Join(base.dir, name), port: base.port}
+		r.opt = Options{Log: quiet(t).With("node", name), Version: api.Version{Version: "test"}}
+		r.opt.Load.Node, r.opt.Load.DataDir = name, r.data
+		private, err := MakeIdentity(filepath.Join(r.data, "node.key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, fmt.Sprintf("  %s: {site: %s, address: 127.62.%d.1, public_key: %q}", name, crewSites[name], i+1, PublicText(private.Public().(ed25519.PublicKey))))
+		c[name] = r
+	}
+	base.write("pharos.yaml", fmt.Sprintf(`
+cluster: {name: crew, port: %d, keys_file: gossip.keys, drills: true}
+sites:
+  city-a: {metro: city}
+  city-b: {metro: city}
+  remote: {metro: far, role: standby}
+nodes:
+%s
+dns:
+  listen: ["{address}:0"]
+  zones: [{name: shop.example., file: shop.zone}]
+services:
+  shop:
+    names: [www.shop.example.]
+    ttl: 10s
+    endpoints:
+      - {site: city-a, address: %s, check_address: 127.61.1.1}
+      - {site: city-b, address: %s, check_address: 127.61.2.1}
+      - {site: remote, address: %s, check_address: 127.61.3.1}
+    check: {http: {url: "http://{address}:%d/healthz"}, interval: %v, timeout: 90ms, fall: %d, rise: %d}
+    return: {policy: hold, hold: 0s, after_site_loss: same}
+`, port, strings.Join(nodes, "\n"), addrA, addrB, addrR, base.port, rigInterval, rigFall, rigRise))
+	return c
+}
+
+// freeGossipPort is one that is free on the three addresses.
+func freeGossipPort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		first, err := net.Listen("tcp", "127.62.1.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := first.Addr().(*net.TCPAddr).Port
+		open := []net.Listener{first}
+		for i := 2; i <= 3 && err == nil; i++ {
+			var l net.Listener
+			if l, err = net.Listen("tcp", fmt.Sprintf("127.62.%d.1:%d", i, port)); err == nil {
+				open = append(open, l)
+			}
+		}
+		for _, l := range open {
+			l.Close()
+		}
+		if err == nil {
+			return port
+		}
+	}
+	t.Fatal("no port is free on three addresses")
+	return 0
+}
+
+// start starts nodes beside one another: each may wait for the others.
+func (c crew) start(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		r := c[name]
+		n, err := r.make()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- n.Run(ctx) }()
+		r.node = n
+		ended := false
+		r.stop = func() error {
+			cancel()
+			if ended {
+				return nil
+			}
+			ended = true
+			return <-done
+		}
+		t.Cleanup(func() {
+			if err := r.stop(); err != nil {
+				t.Errorf("%s ended with %v", name, err)
+			}
+		})
+	}
+	for _, name := range names {
+		select {
+		case <-c[name].node.Opened():
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s does not open", name)
+		}
+	}
+}
+
+func (c crew) all(t *testing.T, want string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		eventually(t, name+" answers "+want, func() bool { return c[name].answer() == want })
+	}
+}
+
+// TestCrew takes three nodes through a death, an order, a loss of contact and a return, and wants them
+// to decide alike, to hold one another's orders, and to be counted.
+func TestCrew(t *testing.T) {
+	c := newCrew(t)
+	c.start(t, "a1", "b1", "r1")
+	everybody := []string{"a1", "b1", "r1"}
+	c.all(t, addrA, everybody...)
+	digest := func(name string) string { return c[name].status().Node.Revision.Digest }
+	eventually(t, "one digest", func() bool { return digest("a1") == digest("b1") && digest("b1") == digest("r1") })
+
+	// The balancers are those of all nodes' rigs: the first rig that was made has them.
+	res, err := c["r1"].order(policy.Order{Kind: policy.KindOverride, Key: "service/shop", Override: &policy.Override{Site: "city-b"}})
+	if err != nil || res.Partial != "" {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	holding := 0
+	for _, h := range res.Nodes {
+		if h.Holds {
+			holding++
+		}
+	}
+	if holding != 3 {
+		t.Errorf("held by %+v", res.Nodes)
+	}
+	c.all(t, addrB, everybody...)
+
+	// One node stops: the others say so, and an order on one of them is done in part.
+	if err := c["a1"].stop(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "b1 misses a1", func() bool { return strings.Contains(c["b1"].status().Decision.Contact, "1 of 3 sites silent") })
+	res, err = c["b1"].order(policy.Order{Kind: policy.KindOverride, Key: "service/shop", Clear: true})
+	if err != nil || !strings.Contains(res.Partial, "a1 in city-a") {
+		t.Errorf("an order with a node missing: %+v, %v", res, err)
+	}
+	c.all(t, addrA, "b1", "r1")
+	text := c["b1"].metrics()
+	for _, want := range []string{
+		"pharos_cluster_majority 1", "pharos_cluster_margin 0", `pharos_cluster_node_heard{node="a1",site="city-a"} 0`,
+		`pharos_cluster_node_heard{node="r1",site="remote"} 1`, `pharos_cluster_node_differs{node="r1",what="configuration"} 0`, "pharos_held 0",
+		`pharos_gossip_bytes_total{direction="received"}`, `pharos_gossip_packets_total{result="good"}`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q among the metrics", want)
+		}
+	}
+
+	// It comes back, and knows what was ordered.
+	c.start(t, "a1")
+	c["a1"].wantAnswer(addrA)
+	if list := c["a1"].status().Decision.Overrides; len(list) > 0 {
+		t.Errorf("it still holds %+v", list)
+	}
+}
+
+// TestFormerKey wants a node whose key is another than before to keep what it ordered.
+func TestFormerKey(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	r.override("city-b")
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(r.data, "node.key")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	r.wantAnswer(addrB)
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	r.start() // once more: it was kept under the new key
+	r.wantAnswer(addrB)
+	if v, err := r.node.VerifyAudit(t.Context()); err != nil || !v.Good || len(v.Chains) != 1 {
+		t.Errorf("the audit: %+v, %v", v, err)
+	}
+}
+
+// TestAuditTellsWhoOrdered wants orders, moves and health in the audit of a node.
+func TestAuditTellsWhoOrdered(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	r.override("city-b")
+	eventually(t, "the order is in the audit", func() bool {
+		page, err := r.node.Audit(t.Context(), api.AuditQuery{Limit: 100})
+		return err == nil && slices.ContainsFunc(page.Records, func(a api.AuditRecord) bool {
+			return a.Kind == "order" && a.Author == "root" && a.Subject == "override service/shop" && a.Why == "test"
+		})
+	})
+}
