@@ -68,6 +68,16 @@ func (l *loop) flushAudit() {
 	})
 }
 
+// keepAudit leaves to the disk what is not written when the node stops. Peers get it from there.
+func (l *loop) keepAudit() {
+	sealed, err := l.replica.Seal(l.unwritten)
+	if err != nil {
+		l.log.Error("the audit can't be written", "error", err)
+		return
+	}
+	l.disk.Keep(sealed, nil, nil)
+}
+
 // publish is a request to send what is on the disk.
 type publish []*cluster.Sealed
 

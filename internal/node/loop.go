@@ -187,6 +187,7 @@ func (l *loop) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			l.keepAudit()
 			return nil
 		case o := <-l.observed:
 			delete(l.unseen, o.Target)
