@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/policy"
 	"github.com/scloudstack/pharos/zones"
 )
@@ -39,6 +40,14 @@ var (
 	descZoneSerial   = desc("zone_serial", "Serial of the zone that is served.", "zone")
 	descZoneRecords  = desc("zone_records", "Records of all zones that are served.")
 	descTarget       = desc("target_up", "1 where the target is held up, 0 where down; absent where that is not known.", "target", "check")
+	descNode         = desc("cluster_node_heard", "1 where the node is in contact.", "node", "site")
+	descNodeAge      = desc("cluster_node_vote_age_seconds", "Age of the node's last vote; absent where there is none.", "node", "site")
+	descNodeDiffers  = desc("cluster_node_differs", "1 where what the node in contact has is not as here: answers, configuration or zones.", "node", "what")
+	descHeld         = desc("held", "1 while this node's start is held: it answers no steered name.")
+	descMajority     = desc("cluster_majority", "1 where this node hears a majority of the electorate's sites, its own among them.")
+	descMargin       = desc("cluster_margin", "How many more sites may fall silent before nothing can be decided; below 0: nothing can.")
+	descGossip       = desc("gossip_bytes_total", "Octets of gossip since the start, as on the wire without UDP and TCP headers.", "direction")
+	descPackets      = desc("gossip_packets_total", "Packets of other nodes by what became of them, and those that were not sent.", "result")
 	descAlarm        = desc("alarm", "1 while the alarm's cause is there.", "cause", "acknowledged")
 )
 
@@ -49,6 +58,7 @@ func (c collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descBuild, descConfig, descConfigLoaded, descReloadFailed, descConfirm, descDecision, descRevision, descMade, descReady,
 		descEntries, descDiskFailing, descDiskDamaged, descDiskPending, descDiskBytes, descZones, descZone, descZoneSerial, descZoneRecords, descTarget, descAlarm,
+		descNode, descNodeAge, descNodeDiffers, descHeld, descMajority, descMargin, descGossip, descPackets,
 	} {
 		out <- d
 	}
@@ -109,6 +119,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	if err != nil {
 		return // the node is stopping, or so busy that deciding goes first
 	}
+	c.collectCluster(gauge, out, decision)
 	for _, t := range targets(decision) {
 		if t.Health != policy.Unknown {
 			gauge(descTarget, number(t.Health == policy.Up), string(t.Target), t.Label)
@@ -116,6 +127,44 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	for _, a := range n.alarms(n.situation(), decision) {
 		gauge(descAlarm, 1, a.Cause, strconv.FormatBool(a.Acknowledged))
+	}
+}
+
+// collectCluster makes the metrics of what this node knows of the others.
+func (c collector) collectCluster(gauge func(*prometheus.Desc, float64, ...string), out chan<- prometheus.Metric, d policy.Status) {
+	gauge(descHeld, number(d.Held != ""))
+	if len(d.Members) < 2 {
+		return
+	}
+	m := api.NewMajority(electorate(d))
+	gauge(descMajority, number(m.Margin >= 0))
+	gauge(descMargin, float64(m.Margin))
+	for _, n := range d.Members {
+		if n.Node == d.Node {
+			continue
+		}
+		gauge(descNode, number(n.Heard), string(n.Node), string(n.Site))
+		if n.Age > 0 {
+			gauge(descNodeAge, n.Age.Seconds(), string(n.Node), string(n.Site))
+		}
+		if n.Heard {
+			for what, same := range map[string]bool{"answers": n.SameAnswers, "configuration": n.SameConfig, "zones": n.SameZones} {
+				gauge(descNodeDiffers, number(!same), string(n.Node), what)
+			}
+		}
+	}
+	on := c.n.gossip.current()
+	if on == nil {
+		return
+	}
+	count := func(d *prometheus.Desc, v uint64, label string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), label)
+	}
+	s := on.Stats()
+	count(descGossip, s.ReceivedBytes, "received")
+	count(descGossip, s.SentBytes, "sent")
+	for result, v := range map[string]uint64{"good": s.Messages, "refused": s.Refused, "dropped": s.Dropped, "unsent": s.Failed} {
+		count(descPackets, v, result)
 	}
 }
 

@@ -22,7 +22,20 @@ import (
 	"github.com/scloudstack/pharos/policy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain wants every goroutine to end. Those of memberlist end up to some seconds after it was shut down.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	deadline := time.Now().Add(10 * time.Second)
+	left := goleak.Find()
+	for left != nil && time.Now().Before(deadline) {
+		left = goleak.Find()
+	}
+	if left != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, left)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 const (
 	addrA, addrB, addrR = "203.0.113.10", "203.0.113.20", "198.51.100.10"
