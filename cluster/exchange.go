@@ -27,7 +27,9 @@ const (
 	retryMost    = time.Second
 	heldPatience = 900 * time.Millisecond // a digest that differs for so long is looked into
 	hintLeast    = 300 * time.Millisecond
-	sessionIdle  = time.Minute
+	// where there are many nodes, news take a while
+	heldPatienceOfMany = 5 * time.Second
+	sessionIdle        = time.Minute
 )
 
 // begin starts an exchange.
@@ -128,6 +130,9 @@ func (r *Replica) reply(node policy.NodeID, p *peer, s *session, t *turn, now ti
 		return
 	}
 	answer := r.answer(t)
+	if r.defers(node, &answer, now) {
+		return // the turn comes again, and by then less is lacking
+	}
 	through := t.step > 0 && answer.empty()
 	r.say(node, s, answer, t.step+1, now)
 	if !through {
@@ -141,6 +146,26 @@ func (r *Replica) reply(node policy.NodeID, p *peer, s *session, t *turn, now ti
 		return
 	}
 	r.completed(node, p, s, t)
+}
+
+// defers has one peer at a time asked for much: several would send the same.
+func (r *Replica) defers(node policy.NodeID, answer *turn, now time.Time) bool {
+	other := r.pull.node != node && now.Before(r.pull.until)
+	switch {
+	case answer.asksMuch() && other:
+		return true
+	case answer.asksMuch():
+		r.pull = pull{node, now.Add(bulkPatience)}
+	case r.pull.node == node:
+		r.pull = pull{}
+	}
+	return false
+}
+
+// pull is which peer is being asked for much, and until when that is believed.
+type pull struct {
+	node  policy.NodeID
+	until time.Time
 }
 
 func (r *Replica) completed(node policy.NodeID, p *peer, s *session, t *turn) {
@@ -177,8 +202,16 @@ func (r *Replica) compareHeld(node policy.NodeID, p *peer, held total, now time.
 		p.differs = time.Time{}
 	case p.differs.IsZero():
 		p.differs = now
-	case now.Sub(p.differs) >= heldPatience && p.out == nil && now.Sub(r.hinted) >= hintLeast:
+	case now.Sub(p.differs) >= r.heldPatience() && r.open == 0 && now.Sub(r.hinted) >= hintLeast:
 		p.differs, r.hinted = time.Time{}, now
 		r.begin(node, p, now)
 	}
+}
+
+// heldPatience is longer in a large cluster, where news take a while, and all would turn to the few that vote.
+func (r *Replica) heldPatience() time.Duration {
+	if len(r.order) > r.cfg.Direct {
+		return heldPatienceOfMany
+	}
+	return heldPatience
 }

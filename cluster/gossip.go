@@ -30,6 +30,8 @@ type GossipConfig struct {
 
 	// Transport stands in the place of UDP and TCP, for many nodes in one process; nil: UDP and TCP.
 	Transport memberlist.Transport
+
+	tune func(*memberlist.Config) // for tests with more nodes than the machine has room for
 }
 
 // Gossip carries packets between the nodes of a cluster, over memberlist: encrypted, to those that the configuration names
@@ -81,7 +83,10 @@ const (
 	rejoinLeast  = time.Second
 	rejoinMost   = 10 * time.Second
 	rejoinAtOnce = 8
-	kickPause    = 200 * time.Millisecond
+	manyNodes    = 50 // from here on a join is dear: it brings the whole membership both ways
+	rejoinOfMany = 2
+	kickOfFew    = 200 * time.Millisecond
+	kickOfMany   = time.Second
 	complainLast = time.Minute
 )
 
@@ -115,7 +120,11 @@ func NewGossip(cfg GossipConfig) (*Gossip, error) {
 			return nil, err
 		}
 	}
-	if g.list, err = memberlist.Create(g.memberlistConfig(transport, s.own)); err != nil {
+	list := g.memberlistConfig(transport, s.own)
+	if cfg.tune != nil {
+		cfg.tune(list)
+	}
+	if g.list, err = memberlist.Create(list); err != nil {
 		transport.Shutdown()
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
@@ -338,7 +347,7 @@ func (g *Gossip) rejoin(ctx context.Context) {
 			}
 			pause = 0
 			select {
-			case <-time.After(kickPause): // kicks come in swarms
+			case <-time.After(g.kickPause()): // kicks come in swarms
 			case <-ctx.Done():
 				return
 			}
@@ -347,6 +356,13 @@ func (g *Gossip) rejoin(ctx context.Context) {
 		g.joinMissing(ctx)
 		pause = min(max(2*pause, rejoinLeast), rejoinMost)
 	}
+}
+
+func (g *Gossip) kickPause() time.Duration {
+	if len(g.settings.Load().order) > manyNodes {
+		return kickOfMany + time.Duration(rand.Int64N(int64(kickOfMany)))
+	}
+	return kickOfFew
 }
 
 func (g *Gossip) joinMissing(ctx context.Context) {
@@ -359,7 +375,11 @@ func (g *Gossip) joinMissing(ctx context.Context) {
 	}
 	rand.Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
 	var group errgroup.Group
-	for _, id := range missing[:min(len(missing), rejoinAtOnce)] { // each brings those that it sees
+	atOnce := rejoinAtOnce
+	if len(s.order) > manyNodes {
+		atOnce = rejoinOfMany
+	}
+	for _, id := range missing[:min(len(missing), atOnce)] { // each brings those that it sees
 		group.Go(func() error {
 			addr := s.addrs[id].String()
 			if _, err := g.list.Join([]string{string(id) + "/" + addr}); err != nil && ctx.Err() == nil {

@@ -435,3 +435,24 @@ func TestKeysFileErrorsNameTheLineAndNeverTheKey(t *testing.T) {
 		}
 	}
 }
+
+func contextOf(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithCancel(t.Context())
+}
+
+func TestANodeThatLeftComesBack(t *testing.T) {
+	members := field(t, 2)
+	keys := keysFile(t, 1)
+	a, b := startReal(t, "prod", 1, members, keys), startReal(t, "prod", 2, members, keys)
+	eventually(t, "they see each other", 20*time.Second, allSee(1, a, b), a, b)
+	a.write("site/s1")
+	eventually(t, "both hold it", 10*time.Second, allHold(1, a, b), a, b)
+	b.stop()
+	eventually(t, "n1 sees that n2 left", 20*time.Second, allSee(0, a), a)
+	a.write("site/s2")
+	b = startReal(t, "prod", 2, members, keys)
+	eventually(t, "they see each other again", 20*time.Second, allSee(1, a, b), a, b)
+	eventually(t, "both hold both", 10*time.Second, allHold(2, a, b), a, b)
+	votes := a.votes.Load()
+	eventually(t, "votes of the new start count", 10*time.Second, func() bool { return a.votes.Load() > votes }, a, b)
+}

@@ -48,7 +48,8 @@ type Replica struct {
 	cuts      map[string]uint64 // audit chains: the highest number that was cut
 
 	peers   map[policy.NodeID]*peer
-	open    int             // exchanges under way that were begun here, about
+	open    int // exchanges under way that were begun here, about
+	pull    pull
 	met     int             // peers that were met, about: keepHouse counts
 	order   []policy.NodeID // of peers, sorted, so that every run of one seed is the same
 	waiting []*waiting

@@ -47,6 +47,7 @@ const (
 	maxTurnList  = 4096
 	maxTurnWant  = 65536
 	maxTurnBytes = 512 << 10 // of entries, save for one that is larger by itself
+	maxUnasked   = 64        // entries that are given without being asked for
 	listBelow    = 64        // entries on both sides, up to which they are listed instead of summed
 )
 
@@ -183,7 +184,7 @@ func (r *Replica) answerSums(theirs sums, out *turn) {
 		p := theirs.at.child(i)
 		switch {
 		case kid == mine[i]:
-		case kid.count == 0:
+		case kid.count == 0 && len(out.entries)+mine[i].count <= maxUnasked:
 			r.giveAll(p, out)
 		case kid.count+mine[i].count <= listBelow || p.depth == maxDepth:
 			r.list(p, out)
@@ -207,8 +208,12 @@ func (r *Replica) answerList(theirs list, out *turn) {
 	}
 	for it := range r.tree.under(theirs.at) {
 		p := pair{it.key, it.hash}
-		if !has[p] {
+		switch {
+		case has[p]:
+		case len(out.entries) < maxUnasked:
 			r.give(it, out)
+		default:
+			r.name(it, out)
 		}
 		delete(has, p)
 	}
@@ -255,17 +260,25 @@ func (r *Replica) list(p prefix, out *turn) {
 // give puts an entry into a turn. One that has no room is named instead, so that the peer asks for it.
 func (r *Replica) give(it item, out *turn) {
 	if out.size >= maxTurnBytes {
-		if len(out.lists) == maxTurnList {
-			out.partial = true
-			return
-		}
-		out.lists = append(out.lists, list{prefix{it.key, maxDepth}, []pair{{it.key, it.hash}}})
+		r.name(it, out)
 		return
 	}
 	s := r.vouched(it.sealed)
 	out.entries = append(out.entries, s)
 	out.size += len(s.leaf) + len(s.path) + 160
 }
+
+// name tells of an entry, so that a peer that lacks it asks for it.
+func (r *Replica) name(it item, out *turn) {
+	if len(out.lists) == maxTurnList {
+		out.partial = true
+		return
+	}
+	out.lists = append(out.lists, list{prefix{it.key, maxDepth}, []pair{{it.key, it.hash}}})
+}
+
+// asksMuch says whether a turn asks for so much that it should not be asked of several peers at once.
+func (t *turn) asksMuch() bool { return len(t.all) > 0 || len(t.want) > maxUnasked }
 
 // giveAll gives everything under a prefix; where there is no room, its sums, so that the peer asks for what it still lacks.
 func (r *Replica) giveAll(p prefix, out *turn) {
