@@ -21,14 +21,15 @@ func (b *blockList) hasAddr(addr netip.Addr) bool { return b != nil && b.addrs[a
 
 func newBlockList(members map[policy.NodeID]Member, self policy.NodeID, sites []policy.SiteID) *blockList {
 	b := &blockList{nodes: map[policy.NodeID]bool{}, addrs: map[netip.Addr]bool{}}
+	own := hostOf(members[self]) // nodes that share it are blocked by name alone
 	for _, site := range sites {
 		for id, m := range members {
 			if m.Site != site || id == self {
 				continue
 			}
 			b.nodes[id] = true
-			if addr, err := netip.ParseAddrPort(m.Address); err == nil {
-				b.addrs[addr.Addr().Unmap()] = true
+			if host := hostOf(m); host.IsValid() && host != own {
+				b.addrs[host] = true
 			}
 		}
 	}
@@ -36,4 +37,12 @@ func newBlockList(members map[policy.NodeID]Member, self policy.NodeID, sites []
 		return nil
 	}
 	return b
+}
+
+func hostOf(m Member) netip.Addr {
+	addr, err := netip.ParseAddrPort(m.Address)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr.Addr().Unmap()
 }

@@ -51,6 +51,7 @@ type Gossip struct {
 	messages chan Message
 	changed  chan struct{}
 	kick     chan struct{}
+	retell   chan struct{}
 
 	mu         sync.Mutex // guards what follows
 	up         map[policy.NodeID]meta
@@ -94,7 +95,7 @@ const (
 func NewGossip(cfg GossipConfig) (*Gossip, error) {
 	g := &Gossip{
 		cluster: cfg.Cluster, self: cfg.Self, log: cfg.Log, decoder: cfg.Decoder,
-		messages: make(chan Message, messageQueue), changed: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+		messages: make(chan Message, messageQueue), changed: make(chan struct{}, 1), kick: make(chan struct{}, 1), retell: make(chan struct{}, 1),
 		up: map[policy.NodeID]meta{}, complaints: map[string]time.Time{},
 	}
 	s, err := readSettings(cfg.Self, cfg.Members)
@@ -187,14 +188,14 @@ func (g *Gossip) Run(ctx context.Context) error {
 	group, _ := errgroup.WithContext(work)
 	group.Go(func() error { g.sender.run(work); return nil })
 	group.Go(func() error { g.rejoin(work); return nil })
+	group.Go(func() error { g.tellMeta(work); return nil })
 	<-ctx.Done()
 	stop()
+	group.Wait()
 	if err := g.list.Leave(leaveTimeout); err != nil {
 		g.log.Debug("gossip: nobody heard this node leave", "err", err)
 	}
-	err := g.Close()
-	group.Wait()
-	return err
+	return g.Close()
 }
 
 // Close shuts the sockets without leaving; Run does it by itself.
@@ -406,7 +407,7 @@ func (g *Gossip) KeysByNode() map[policy.NodeID][]GossipKey {
 }
 
 // ApplyKeyOrder does a step of a key rotation on this node, and tells the others what keys it has now. Whether all nodes are
-// ready for it is asked before, with KeyOrder.ReadyFor.
+// ready for it is asked before, with KeyOrder.ReadyFor. It reads a file at most, and waits for nobody.
 func (g *Gossip) ApplyKeyOrder(o KeyOrder) error {
 	var err error
 	switch o.Op {
@@ -422,10 +423,25 @@ func (g *Gossip) ApplyKeyOrder(o KeyOrder) error {
 	if err != nil {
 		return err
 	}
-	if err := g.list.UpdateNode(leaveTimeout); err != nil {
-		g.log.Debug("gossip: metadata not told yet", "err", err)
+	select {
+	case g.retell <- struct{}{}:
+	default:
 	}
 	return nil
+}
+
+// tellMeta tells the others when this node's metadata has changed.
+func (g *Gossip) tellMeta(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.retell:
+		}
+		if err := g.list.UpdateNode(leaveTimeout); err != nil {
+			g.log.Debug("gossip: metadata not told yet", "err", err)
+		}
+	}
 }
 
 func (g *Gossip) ownMeta() meta {

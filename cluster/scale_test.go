@@ -27,8 +27,9 @@ type fleet struct {
 	nets  []*memTransport
 
 	mu      sync.Mutex
-	watch   func(Out) bool      // whether an Out is what is waited for
-	reached map[*real]time.Time // who had it, and when
+	heard   map[*real]map[policy.NodeID]bool // whose votes count where
+	watch   func(Out) bool                   // whether an Out is what is waited for
+	reached map[*real]time.Time              // who had it, and when
 }
 
 const (
@@ -42,7 +43,7 @@ func fleetAddress(i int) netip.AddrPort {
 }
 
 func newFleet(t *testing.T, n int) *fleet {
-	f := &fleet{t: t, reached: map[*real]time.Time{}}
+	f := &fleet{t: t, reached: map[*real]time.Time{}, heard: map[*real]map[policy.NodeID]bool{}}
 	members := map[policy.NodeID]Member{}
 	for i := 1; i <= n; i++ {
 		members[policy.NodeID(fmt.Sprintf("n%d", i))] = Member{
@@ -95,6 +96,12 @@ func (f *fleet) saw(x *real, out Out) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for _, v := range out.Votes {
+		if f.heard[x] == nil {
+			f.heard[x] = map[policy.NodeID]bool{}
+		}
+		f.heard[x][v.Node] = true
+	}
 	if f.watch != nil && f.watch(out) {
 		if _, was := f.reached[x]; !was {
 			f.reached[x] = time.Now()
@@ -181,9 +188,15 @@ func scale(t *testing.T, n int) {
 	})
 	joined := time.Since(begun)
 	first := f.nodes[0]
-	eventually(t, "all had votes", time.Minute, func() bool {
-		return !slices.ContainsFunc(f.nodes, func(x *real) bool { return x.votes.Load() == 0 })
+	eventually(t, "all have every vote", 4*time.Minute, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return !slices.ContainsFunc(f.nodes, func(x *real) bool {
+			want := min(n, fleetSites*observers)
+			return len(f.heard[x]) < want-1 || !x.voter && len(f.heard[x]) < want
+		})
 	})
+	met := time.Since(begun)
 
 	value := func(mark byte) []byte { return bytes.Repeat([]byte{mark}, services/4) } // two bits a target
 	vote := func(mark byte) (time.Duration, time.Duration) {
@@ -246,8 +259,8 @@ func scale(t *testing.T, n int) {
 		lost += x.lost.Load()
 	}
 	ms := func(d time.Duration) string { return d.Round(100 * time.Microsecond).String() }
-	t.Logf("%d nodes joined in %s · a vote (1,000 targets) %s / %s (median / worst) · 1,000 moves %s / %s · override %s / %s, acknowledged by all %s · at rest %.1f kB a node and second · %.1f MB a node · %d datagrams lost",
-		n, ms(joined), ms(voteMedian), ms(voteWorst), ms(movesMedian), ms(movesWorst), ms(orderMedian), ms(orderWorst), ms(acked.Sub(given)), perSecond/1000, heap/1e6, lost)
+	t.Logf("%d nodes joined in %s, and had exchanged with all that vote in %s · a vote (1,000 targets) %s / %s (median / worst) · 1,000 moves %s / %s · override %s / %s, acknowledged by all %s · at rest %.1f kB a node and second · %.1f MB a node · %d datagrams lost",
+		n, ms(joined), ms(met), ms(voteMedian), ms(voteWorst), ms(movesMedian), ms(movesWorst), ms(orderMedian), ms(orderWorst), ms(acked.Sub(given)), perSecond/1000, heap/1e6, lost)
 }
 
 // measureMoves waits until every node took all moves in, which may come in several packets.
