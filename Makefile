@@ -68,9 +68,11 @@ bench-zones: bench-setup
 bench-probe:
 	$(GO) test -run '^$$' -bench Targets -benchtime 1x ./probe
 
-# kill -9 at random moments while orders are given; make test does five. PHAROS_SEED=N repeats a run's moments.
+# kill -9 at random moments while orders are given, of one node and of the nodes of a cluster; make test does 5 and
+# 20 rounds. PHAROS_SEED=N repeats a run's moments.
 soak-crash: build
 	PHAROS_KILLS=$(KILLS) $(GO) test -run TestKilled -count=1 -timeout 0 -v ./integration
+	PHAROS_KILLS=$(KILLS) $(GO) test -run TestNodesKilled -count=1 -timeout 0 -v ./integration/faults
 
 clean:
 	rm -rf bin

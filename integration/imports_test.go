@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"cmd/pharos":          {"policy", "zones", "internal/config", "internal/api", "internal/node", "internal/demo", "internal/delegation"},
 	"integration":         {},
 	"integration/bench":   {},
+	"integration/faults":  {},
 
 	"integration/lab":      {"integration/lab/lab"},
 	"integration/lab/wan":  {},

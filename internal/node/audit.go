@@ -55,16 +55,24 @@ func (l *loop) writeAudit(entries []policy.Entry) {
 	l.unwritten = append(l.unwritten, entries...)
 }
 
-// flushAudit writes what was recorded since it last did.
-func (l *loop) flushAudit() {
+// flushAudit writes what was recorded since it last did. kept, where given, is signalled when
+// it is on the disk or can't be; what can't be waits for the disk to write again.
+func (l *loop) flushAudit(kept chan struct{}) {
+	l.flush.Stop()
 	sealed, err := l.replica.Seal(l.unwritten)
 	l.unwritten = nil
 	if err != nil {
 		l.log.Error("the audit can't be written", "error", err)
 		return
 	}
-	l.disk.Store(sealed, func(error) { // also where the disk failed: others may keep it
+	l.disk.Store(sealed, func(err error) {
+		if err != nil { // others may keep it meanwhile
+			l.disk.Keep(sealed, nil, nil)
+		}
 		_ = l.do(context.Background(), publish(sealed)) // the node stops: it is on the disk
+		if kept != nil {
+			signal(kept)
+		}
 	})
 }
 

@@ -216,7 +216,7 @@ func (l *loop) Run(ctx context.Context) error {
 		case <-l.tick.C:
 			l.absorb(l.replica.Tick(time.Now()))
 		case <-l.flush.C:
-			l.flushAudit()
+			l.flushAudit(nil)
 		case <-l.fold.C:
 			l.writeAudit(l.audit.Tick(time.Now()))
 			l.fold.Reset(auditEvery)
@@ -335,11 +335,13 @@ func ask[T any](ctx context.Context, l *loop, at func(s *policy.State, now time.
 	return askLoop(ctx, l, func(l *loop, now time.Time) T { return at(l.state, now) })
 }
 
-// obey is a request to follow an order that is stored; the revision after it goes out on done.
+// obey is a request to follow an order that is stored; the revision after it goes out on done,
+// and kept is signalled when the audit's record of it is on the disk too, or can't be.
 type obey struct {
 	sealed []*cluster.Sealed
 	record cluster.Record
 	done   chan *policy.Revision
+	kept   chan struct{}
 }
 
 func (r obey) serve(l *loop, now time.Time) {
@@ -347,6 +349,7 @@ func (r obey) serve(l *loop, now time.Time) {
 	l.turnKeys(entriesOf(r.sealed))
 	l.step(policy.Ordered(entriesOf(r.sealed)))
 	l.record(r.record)
+	l.flushAudit(r.kept)
 	r.done <- l.revision
 }
 

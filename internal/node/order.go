@@ -31,11 +31,13 @@ func (n *Node) Order(ctx context.Context, o policy.Order, g api.Giving) (api.Ord
 		result.Preview, err = n.judge(ctx, o)
 		return result, err
 	}
-	sealed, err := n.take(ctx, o, &result)
+	kept := make(chan struct{}, 1)
+	sealed, err := n.take(ctx, o, &result, kept)
 	if err != nil {
 		return result, err
 	}
 	n.spread(ctx, g, sealed, &result)
+	awaitRecord(ctx, kept)
 	if n.situation().held && result.Partial == "" {
 		result.Partial = "this node is held: it keeps the order and answers no steered name yet (pharos status)"
 	}
@@ -44,8 +46,8 @@ func (n *Node) Order(ctx context.Context, o policy.Order, g api.Giving) (api.Ord
 }
 
 // take judges an order, has it on the disk and obeys it, while it has the turn. Other nodes are
-// waited for after that, so that the next order is not.
-func (n *Node) take(ctx context.Context, o policy.Order, result *api.OrderResult) ([]*cluster.Sealed, error) {
+// waited for after that, so that the next order is not. kept is signalled when it is on record.
+func (n *Node) take(ctx context.Context, o policy.Order, result *api.OrderResult, kept chan struct{}) ([]*cluster.Sealed, error) {
 	if err := n.turn.take(ctx); err != nil {
 		return nil, err
 	}
@@ -60,10 +62,10 @@ func (n *Node) take(ctx context.Context, o policy.Order, result *api.OrderResult
 		return nil, err
 	}
 	record := orderRecord(o, preview)
-	rev, err := n.storeAndObey(ctx, sealed, record)
+	rev, err := n.storeAndObey(ctx, sealed, record, kept)
 	if err != nil && n.opt.Volatile && !errors.Is(err, errStopping) {
 		result.Partial = fmt.Sprintf("obeyed, but kept in memory only until the disk writes again; a restart before that loses it (%v)", err)
-		if rev, err = n.obey(ctx, sealed, record); err == nil {
+		if rev, err = n.obey(ctx, sealed, record, kept); err == nil {
 			n.disk.Keep(sealed, nil, nil)
 		}
 	}
@@ -76,7 +78,7 @@ func (n *Node) take(ctx context.Context, o policy.Order, result *api.OrderResult
 
 // storeAndObey returns the revision that obeys the entries once they are on
 // the disk, or why they are not.
-func (n *Node) storeAndObey(ctx context.Context, sealed []*cluster.Sealed, record cluster.Record) (*policy.Revision, error) {
+func (n *Node) storeAndObey(ctx context.Context, sealed []*cluster.Sealed, record cluster.Record, kept chan struct{}) (*policy.Revision, error) {
 	const help = "mend the disk, or start the node with --volatile to keep orders in memory alone"
 	if err := n.disk.State().hangs(); err != nil {
 		return nil, fmt.Errorf("the order was not taken: %w; %s", err, help)
@@ -93,7 +95,7 @@ func (n *Node) storeAndObey(ctx context.Context, sealed []*cluster.Sealed, recor
 		if err != nil {
 			o.err = fmt.Errorf("the order was not taken: %w; %s", err, help)
 		} else {
-			o.rev, o.err = n.obey(context.Background(), sealed, record)
+			o.rev, o.err = n.obey(context.Background(), sealed, record, kept)
 		}
 		done <- o
 	})
@@ -106,6 +108,18 @@ func (n *Node) storeAndObey(ctx context.Context, sealed []*cluster.Sealed, recor
 		return nil, fmt.Errorf("the order counts only if the disk takes it after all: it has not answered for %v; %s", orderWait, help)
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+}
+
+// awaitRecord waits for the audit's record of an order, so that what was answered is on record
+// also after a crash. Where the disk does not take the record the order counts all the same.
+func awaitRecord(ctx context.Context, kept <-chan struct{}) {
+	limit := time.NewTimer(orderWait)
+	defer limit.Stop()
+	select {
+	case <-kept:
+	case <-limit.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -169,8 +183,8 @@ func (n *Node) seal(ctx context.Context, entries []policy.Entry) ([]*cluster.Sea
 }
 
 // obey has the loop follow orders that are stored, and returns what is then served.
-func (n *Node) obey(ctx context.Context, sealed []*cluster.Sealed, record cluster.Record) (*policy.Revision, error) {
-	r := obey{sealed: sealed, record: record, done: make(chan *policy.Revision, 1)}
+func (n *Node) obey(ctx context.Context, sealed []*cluster.Sealed, record cluster.Record, kept chan struct{}) (*policy.Revision, error) {
+	r := obey{sealed: sealed, record: record, done: make(chan *policy.Revision, 1), kept: kept}
 	if err := n.loop.do(ctx, r); err != nil {
 		return nil, err
 	}
