@@ -263,6 +263,8 @@ func (l *loop) absorb(out cluster.Out) {
 		l.disk.Store(out.Keep, func(err error) {
 			if err == nil {
 				l.acknowledge(due)
+			} else {
+				l.disk.Keep(out.Keep, nil, nil) // followed already, and written once that can be done
 			}
 		})
 		l.disk.Keep(nil, out.Forget, nil)
