@@ -16,6 +16,13 @@ import (
 
 func TestMain(m *testing.M) {
 	lab.RunPart()
+	if file := os.Getenv(strangerVariable); file != "" {
+		if err := beStranger(file); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
@@ -167,4 +174,26 @@ func together(t *testing.T, topology lab.Topology) *lab.Lab {
 	l.Eventually(20*time.Second, l.Answers(steered, "203.0.113.10"))
 	l.Eventually(20*time.Second, calm(l))
 	return l
+}
+
+// do has a command done on a node, wholly or in part, and returns what it wrote.
+func do(t *testing.T, n *lab.Node, args ...string) string {
+	t.Helper()
+	out := n.CLI(args...)
+	if out.Code != 0 && out.Code != 3 {
+		t.Fatalf("pharos %s on %s ends with %d:\n%s%s", strings.Join(args, " "), n.Name(), out.Code, out.Stdout, out.Stderr)
+	}
+	return out.Stdout
+}
+
+// logged, for Eventually: a node's log has a line with all of these.
+func logged(n *lab.Node, words ...string) func() error {
+	return func() error {
+		for line := range strings.Lines(n.Log()) {
+			if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+				return nil
+			}
+		}
+		return fmt.Errorf("the log of %s has no line with %q", n.Name(), words)
+	}
 }
