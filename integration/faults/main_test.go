@@ -188,12 +188,14 @@ func do(t *testing.T, n *lab.Node, args ...string) string {
 
 // logged, for Eventually: a node's log has a line with all of these.
 func logged(n *lab.Node, words ...string) func() error {
-	return func() error {
-		for line := range strings.Lines(n.Log()) {
-			if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
-				return nil
-			}
+	return func() error { return lineWith("the log of "+n.Name(), n.Log(), words) }
+}
+
+func lineWith(what, text string, words []string) error {
+	for line := range strings.Lines(text) {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+			return nil
 		}
-		return fmt.Errorf("the log of %s has no line with %q", n.Name(), words)
 	}
+	return fmt.Errorf("%s has no line with %q", what, words)
 }
