@@ -199,3 +199,29 @@ func lineWith(what, text string, words []string) error {
 	}
 	return fmt.Errorf("%s has no line with %q", what, words)
 }
+
+// sameAudit, for Eventually: all nodes hold the same audit.
+func sameAudit(l *lab.Lab) func() error {
+	return func() error {
+		var first string
+		for i, n := range l.Nodes() {
+			var v struct {
+				Chains []struct {
+					Chain, Head string
+					Records     int
+				}
+			}
+			out := n.CLI(append([]string{"audit", "verify", "-o", "json"}, socket(n)...)...)
+			if err := json.Unmarshal([]byte(out.Stdout), &v); err != nil {
+				return err
+			}
+			if i == 0 {
+				first = fmt.Sprint(v)
+			}
+			if fmt.Sprint(v) != first {
+				return fmt.Errorf("%s holds the audit %v, %s %s", n.Name(), v, l.Nodes()[0].Name(), first)
+			}
+		}
+		return nil
+	}
+}
