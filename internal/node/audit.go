@@ -34,7 +34,7 @@ func (l *loop) openAudit(chain string) error {
 
 // record adds to the node's audit chain.
 func (l *loop) record(list ...cluster.Record) {
-	now := time.Now()
+	now := clock()
 	var entries []policy.Entry
 	for _, r := range list {
 		entries = append(entries, l.audit.Add(r, now)...)
@@ -105,7 +105,7 @@ func (l *loop) readAudit(list []policy.Entry) {
 			Text: "this node's data folder was set back: its peers hold later records of its audit than it does",
 		})
 		l.disk.Start(startMark{chain: chain}, nil)
-		l.writeAudit(l.audit.Restart(chain, "peers hold "+e.Key+", this node did not", time.Now()))
+		l.writeAudit(l.audit.Restart(chain, "peers hold "+e.Key+", this node did not", clock()))
 		return
 	}
 }

@@ -83,7 +83,7 @@ func (d *deployment) with(l zones.Loaded) *deployment {
 	next := *d
 	next.zones = slices.Clone(d.zones)
 	z := next.zone(l.Spec.Name)
-	*z = zoneState{Loaded: l, names: z.names, since: time.Now()}
+	*z = zoneState{Loaded: l, names: z.names, since: clock()}
 	return &next
 }
 
@@ -106,7 +106,7 @@ func (d *deployment) hasICMP() bool {
 // firstDeployment loads what a node starts with. A zone that can't be loaded,
 // or does not fit the steered names, must not keep the others from being served.
 func (n *Node) firstDeployment(settings *config.Settings) *deployment {
-	d := &deployment{settings: settings, loaded: time.Now()}
+	d := &deployment{settings: settings, loaded: clock()}
 	warnings, err := config.CheckZones(settings, d.take(n.keeper.Load(settings.Zones, nil)))
 	d.warnings = append(d.warnings, configProblems(warnings)...)
 	if err != nil {
@@ -130,7 +130,7 @@ func (n *Node) firstDeployment(settings *config.Settings) *deployment {
 // *api.Rejected. A zone that is not served from its file already does not stop
 // the rest: its fault is known, and no part of this change.
 func (n *Node) nextDeployment(settings *config.Settings, before *deployment) (*deployment, error) {
-	d := &deployment{settings: settings, loaded: time.Now()}
+	d := &deployment{settings: settings, loaded: clock()}
 	rejected := &api.Rejected{What: "configuration " + settings.Path}
 	loaded := d.take(n.keeper.Load(settings.Zones, nil))
 	for i := range d.zones {
@@ -161,7 +161,7 @@ func (d *deployment) take(loaded []zones.Loaded) []*zones.Zone {
 		d.byName[l.Spec.Name] = i
 		names := slices.Clone(steered[l.Spec.Name])
 		slices.Sort(names)
-		d.zones = append(d.zones, zoneState{Loaded: l, names: names, since: time.Now()})
+		d.zones = append(d.zones, zoneState{Loaded: l, names: names, since: clock()})
 		if l.Zone != nil {
 			good = append(good, l.Zone)
 		}

@@ -101,10 +101,10 @@ const hangAfter = 4 * time.Second
 
 // hangs says since when a write has not come back; nil: none is that late.
 func (s DiskState) hangs() error {
-	if s.Busy.IsZero() || time.Since(s.Busy) < hangAfter {
+	if s.Busy.IsZero() || since(s.Busy) < hangAfter {
 		return nil
 	}
-	return fmt.Errorf("the disk hangs: a write to %s has been under way for %v", s.Path, time.Since(s.Busy).Round(time.Second))
+	return fmt.Errorf("the disk hangs: a write to %s has been under way for %v", s.Path, since(s.Busy).Round(time.Second))
 }
 
 // trouble says why nothing gets to the disk; nil: it does.
@@ -125,7 +125,7 @@ func openDisk(dir string, log *slog.Logger) (*disk, stored, error) {
 		held: newContents(),
 	}
 	d.nothingWaits()
-	d.state = DiskState{Path: d.path, Since: time.Now()}
+	d.state = DiskState{Path: d.path, Since: clock()}
 	if err := d.load(); err != nil {
 		if errors.Is(err, ErrInUse) || errors.Is(err, errNewer) {
 			d.release()
@@ -214,7 +214,7 @@ func (d *disk) stored() stored {
 
 // setAside moves the damaged file out of the way and keeps it for people.
 func (d *disk) setAside(why error) error {
-	aside := fmt.Sprintf("%s.damaged-%s", d.path, time.Now().UTC().Format("20060102T150405"))
+	aside := fmt.Sprintf("%s.damaged-%s", d.path, clock().UTC().Format("20060102T150405"))
 	if err := os.Rename(d.path, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("set the damaged %s aside: %w", d.path, err)
 	}
@@ -232,7 +232,7 @@ func (d *disk) noteDamage(text string) {
 	d.log.Error("the data folder was damaged", "damage", text)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.state.Damaged, d.state.Found = text, time.Now()
+	d.state.Damaged, d.state.Found = text, clock()
 	d.state.Lossy = d.state.Lossy || !d.opened
 }
 
@@ -428,9 +428,9 @@ func (d *disk) collect(stamp bool) (machine batch, orders []storedOrder, all bat
 		all.entries = append(all.entries, o.entries...)
 	}
 	if d.serving && (stamp || d.began || len(all.entries) > 0) {
-		all.stamp, d.began = time.Now(), false
+		all.stamp, d.began = clock(), false
 	}
-	d.state.Busy = time.Now()
+	d.state.Busy = clock()
 	return machine, orders, all
 }
 
@@ -532,7 +532,7 @@ func (d *disk) fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.state.Failing == nil {
-		d.state.Since = time.Now()
+		d.state.Since = clock()
 		d.log.Error("the disk does not write: orders are refused, everything else goes on", "error", err)
 	}
 	d.state.Failing = err
@@ -543,8 +543,8 @@ func (d *disk) mend() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.state.Failing != nil {
-		d.log.Info("the disk writes again", "after", time.Since(d.state.Since).Round(time.Second))
-		d.state.Failing, d.state.Since = nil, time.Now()
+		d.log.Info("the disk writes again", "after", since(d.state.Since).Round(time.Second))
+		d.state.Failing, d.state.Since = nil, clock()
 	}
 }
 

@@ -52,7 +52,7 @@ func (n *Node) openGossip() {
 		fault: func(err error) {
 			n.change(func(s *situation) {
 				if s.gossipFault.err == nil {
-					s.gossipFault.since = time.Now()
+					s.gossipFault.since = clock()
 				}
 				s.gossipFault.err = err
 			})

@@ -122,7 +122,7 @@ func (n *Node) writeKept(path string) error {
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(kept{Main: main, Files: n.copies.confirmed, Refused: n.copies.refused, Since: time.Now()})
+	text, err := json.Marshal(kept{Main: main, Files: n.copies.confirmed, Refused: n.copies.refused, Since: clock()})
 	if err != nil {
 		return err
 	}

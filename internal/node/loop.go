@@ -147,6 +147,7 @@ func stoppedTimer() *time.Timer {
 // waits a moment, then drops the result: a late one is worth little, and a
 // stuck prober sees nothing at all.
 func (l *loop) Observe(o policy.Observation) {
+	o.At = shown(o.At)
 	select {
 	case l.observed <- o:
 		return
@@ -209,16 +210,16 @@ func (l *loop) Run(ctx context.Context) error {
 		case s := <-l.sighted:
 			l.sight(s)
 		case r := <-l.requests:
-			r.serve(l, time.Now())
+			r.serve(l, clock())
 		case <-l.wake.C:
 			l.wakeAt = time.Time{}
 			l.step(policy.Tick{})
 		case <-l.tick.C:
-			l.absorb(l.replica.Tick(time.Now()))
+			l.absorb(l.replica.Tick(clock()))
 		case <-l.flush.C:
 			l.flushAudit(nil)
 		case <-l.fold.C:
-			l.writeAudit(l.audit.Tick(time.Now()))
+			l.writeAudit(l.audit.Tick(clock()))
 			l.fold.Reset(auditEvery)
 		}
 	}
@@ -253,9 +254,9 @@ func (l *loop) lookedAround() {
 }
 
 func (l *loop) step(e policy.Event) {
-	start := time.Now()
+	start := clock()
 	l.carryOut(policy.Step(l.state, e, start))
-	l.steps.Observe(time.Since(start).Seconds())
+	l.steps.Observe(since(start).Seconds())
 }
 
 // carryOut does what a step asks for. The vote goes out before all else: others decide by it.
@@ -284,7 +285,7 @@ func (l *loop) carryOut(e policy.Effects) {
 	// A tick too many does no harm, so the earliest that was asked for stays.
 	if !e.Wake.IsZero() && (l.wakeAt.IsZero() || e.Wake.Before(l.wakeAt)) {
 		l.wakeAt = e.Wake
-		l.wake.Reset(time.Until(e.Wake))
+		l.wake.Reset(until(e.Wake))
 	}
 }
 

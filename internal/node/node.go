@@ -80,7 +80,7 @@ type Node struct {
 // Close gives the folder back.
 func New(settings *config.Settings, opt Options) (*Node, error) {
 	n := &Node{
-		opt: opt, log: opt.Log, started: time.Now(),
+		opt: opt, log: opt.Log, started: clock(),
 		notify: newNotifier(opt.Log), loading: newTurn(), turn: newTurn(), ready: make(chan struct{}), apiTried: make(chan struct{}),
 	}
 	n.trial.init()
@@ -144,7 +144,7 @@ func (n *Node) buildLoop(first *deployment, st stored, reg prometheus.Registerer
 	key, err := identity(first.settings)
 	if err != nil {
 		n.log.Error("this node can't prove who it is", "error", err)
-		n.now.identity = fault{err: err, since: time.Now()}
+		n.now.identity = fault{err: err, since: clock()}
 	}
 	h := hands{
 		serve: n.serve, probe: n.aim.probe, alert: n.note,
@@ -294,7 +294,7 @@ func (n *Node) runAPI(ctx context.Context) error {
 		n.log.Error("the API can't be opened; DNS goes on without", "error", err)
 		n.change(func(s *situation) {
 			if s.apiFault.err == nil {
-				s.apiFault.since = time.Now()
+				s.apiFault.since = clock()
 			}
 			s.apiFault.err = err
 		})

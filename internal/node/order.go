@@ -141,7 +141,7 @@ func (n *Node) ackOwn(o policy.Order, dryRun bool) bool {
 		if o.Clear {
 			delete(acks, o.Key)
 		} else {
-			acks[o.Key] = ack{by: o.Author, reason: o.Reason, at: time.Now()}
+			acks[o.Key] = ack{by: o.Author, reason: o.Reason, at: clock()}
 		}
 		s.acks = acks
 	})

@@ -124,7 +124,7 @@ func (p *pager) sendOwn() {
 	}
 	name := string(p.n.situation().running.settings.Node.Name)
 	tell := func(a policy.AlarmStatus, cleared bool) {
-		e := p.event(name+"/"+a.Cause, cleared, time.Now())
+		e := p.event(name+"/"+a.Cause, cleared, clock())
 		e.ID = e.Cause + " " + a.Since.UTC().Format(time.RFC3339Nano) + " " + string(e.State)
 		e.Alarm, e.Way, e.Since = a.Text, a.Way, a.Since
 		p.sender.Send(e)

@@ -59,7 +59,7 @@ func (n *Node) reload(ctx context.Context, r api.ReloadRequest) (api.ReloadResul
 		n.unmarkTrial(copies)
 		var rejected *api.Rejected
 		if errors.As(err, &rejected) {
-			n.change(func(s *situation) { s.failure = &api.ReloadFailure{At: time.Now(), Problems: rejected.Problems} })
+			n.change(func(s *situation) { s.failure = &api.ReloadFailure{At: clock(), Problems: rejected.Problems} })
 		}
 		return result, err
 	}
@@ -72,7 +72,7 @@ func (n *Node) reload(ctx context.Context, r api.ReloadRequest) (api.ReloadResul
 		}
 	}
 	if r.Confirm > 0 {
-		result.ConfirmBy = time.Now().Add(time.Duration(r.Confirm))
+		result.ConfirmBy = clock().Add(time.Duration(r.Confirm))
 		if n.trial.before == nil {
 			n.trial.before = before
 		}
@@ -254,7 +254,7 @@ func (n *Node) runTrial(ctx context.Context) error {
 		case <-n.trial.changed:
 			end.Stop()
 			if by := n.situation().confirmBy; !by.IsZero() {
-				end.Reset(time.Until(by))
+				end.Reset(until(by))
 			}
 		case <-end.C:
 			if err := n.goBack(ctx); err != nil && ctx.Err() == nil {
@@ -274,12 +274,12 @@ func (n *Node) goBack(ctx context.Context) error {
 	}
 	defer n.loading.give()
 	s := n.situation()
-	if n.trial.before == nil || time.Now().Before(s.confirmBy) {
+	if n.trial.before == nil || clock().Before(s.confirmBy) {
 		return nil // confirmed, or prolonged, meanwhile
 	}
 	defer debug.FreeOSMemory() // of the zones that were on trial
 	back := *n.trial.before
-	back.loaded = time.Now()
+	back.loaded = clock()
 	n.notify.reloading()
 	n.prepare(&back)
 	rev, _, err := n.replace(ctx, &back, s.running)
@@ -287,7 +287,7 @@ func (n *Node) goBack(ctx context.Context) error {
 		return err
 	}
 	n.trial.before = nil
-	n.change(func(s *situation) { s.confirmBy, s.wentBack = time.Time{}, time.Now() })
+	n.change(func(s *situation) { s.confirmBy, s.wentBack = time.Time{}, clock() })
 	n.saveZones(ctx)
 	n.log.Warn("the configuration was not confirmed: the one before runs again", "revision", rev.Number)
 	n.notify.ready(fmt.Sprintf("revision %d", rev.Number))

@@ -107,7 +107,7 @@ func (l *loop) replicaConfig(incarnation uint64) cluster.Config {
 // begin takes up what the disk holds: the replica, the audit and the decision. Entries of
 // a release that signed none are sealed now.
 func (l *loop) begin(st stored) error {
-	now := time.Now()
+	now := clock()
 	incarnation := max(st.incarnation+1, uint64(now.UnixMilli()))
 	cfg := l.replicaConfig(incarnation)
 	cfg.Former = publicKeys(st.keys)
@@ -143,7 +143,7 @@ func (l *loop) begin(st stored) error {
 
 // reconfigure has the exchange follow another configuration.
 func (l *loop) reconfigure() {
-	out, err := l.replica.Reconfigure(l.replicaConfig(0), time.Now())
+	out, err := l.replica.Reconfigure(l.replicaConfig(0), clock())
 	if err != nil {
 		l.log.Error("the exchange with other nodes goes on as before", "error", err)
 		return
@@ -156,7 +156,7 @@ func (l *loop) reconfigure() {
 // votes that came together are judged together.
 func (l *loop) receive(m cluster.Message) {
 	var all cluster.Out
-	now := time.Now()
+	now := clock()
 	for range maxHeard {
 		join(&all, l.replica.Receive(m, now))
 		select {
@@ -199,9 +199,9 @@ func (l *loop) sight(s sighting) {
 			l.greeting.tried = true
 		}
 	case s.up:
-		l.absorb(l.replica.Up(s.node, time.Now()))
+		l.absorb(l.replica.Up(s.node, clock()))
 	default:
-		l.absorb(l.replica.Down(s.node, time.Now()))
+		l.absorb(l.replica.Down(s.node, clock()))
 	}
 	l.lookedAround()
 }
@@ -298,7 +298,7 @@ func (l *loop) absorb(out cluster.Out) {
 	}
 	l.exchangeLists(out)
 	if !out.Wake.IsZero() {
-		l.tick.Reset(time.Until(out.Wake))
+		l.tick.Reset(until(out.Wake))
 	}
 }
 
@@ -323,7 +323,7 @@ func (l *loop) exchangeLists(out cluster.Out) {
 		if digest != a.Digest {
 			continue // of a configuration that is over: the next vote names another
 		}
-		answer, err := l.replica.SendList(a.Node, policy.EncodeTargets(list), time.Now())
+		answer, err := l.replica.SendList(a.Node, policy.EncodeTargets(list), clock())
 		if err != nil {
 			l.log.Warn("the list of targets can't be sent", "node", a.Node, "error", err)
 			continue
@@ -367,7 +367,7 @@ func (r ackRequest) serve(l *loop, now time.Time) {
 
 // tellVote has other nodes told what this one votes, and why.
 func (l *loop) tellVote(e policy.Effects) {
-	now := time.Now()
+	now := clock()
 	if e.Vote != nil {
 		l.vote = e.Vote
 		l.absorbOr("vote")(l.replica.SetVote(policy.EncodeVote(*e.Vote), now))
@@ -383,10 +383,10 @@ func (l *loop) tellVote(e policy.Effects) {
 // tellEntries keeps and spreads the entries that the machine wrote.
 func (l *loop) tellEntries(e policy.Effects) {
 	if len(e.Store) > 0 {
-		l.absorbOr("entries")(l.replica.Write(e.Store, time.Now()))
+		l.absorbOr("entries")(l.replica.Write(e.Store, clock()))
 	}
 	if len(e.Drop) > 0 {
-		l.absorb(l.replica.Forget(e.Drop, time.Now()))
+		l.absorb(l.replica.Forget(e.Drop, clock()))
 	}
 }
 

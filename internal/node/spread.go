@@ -88,7 +88,7 @@ func (n *Node) spread(ctx context.Context, g api.Giving, sealed []*cluster.Seale
 		case acked:
 			to.Holds, to.Revision, to.Digest = true, ack.Revision, hex.EncodeToString(ack.Digest[:])
 		default:
-			to.Note = h.silence(m.Name, time.Now(), set.Policy.VoteTTL)
+			to.Note = h.silence(m.Name, clock(), set.Policy.VoteTTL)
 		}
 		result.Nodes = append(result.Nodes, to)
 	}

@@ -117,7 +117,7 @@ func (n *Node) nodeStatus(s situation) api.NodeStatus {
 	}
 	status := api.NodeStatus{
 		Name: string(set.Node.Name), Site: string(set.Node.Site), Mode: mode, Roles: roles,
-		PID: os.Getpid(), Started: n.started, Now: time.Now(),
+		PID: os.Getpid(), Started: n.started, Now: clock(),
 		Config: set.Path, Loaded: s.running.loaded, DataDir: set.DataDir,
 		Readiness: n.Ready(), Listen: n.Addrs(), ConfirmBy: s.confirmBy, LastReload: s.failure,
 	}
@@ -210,7 +210,7 @@ func (n *Node) note(f cluster.Note) {
 			notes = map[string]fault{}
 		}
 		if old, ok := notes[cause]; !ok || old.err.Error() != f.Text {
-			notes[cause] = fault{err: errors.New(f.Text), since: time.Now()}
+			notes[cause] = fault{err: errors.New(f.Text), since: clock()}
 		}
 		s.notes = notes
 	})
