@@ -109,3 +109,31 @@ func (l *Lab) Answers(name, want string, on ...*Node) func() error {
 		return nil
 	}
 }
+
+// Agree, for Eventually and Steady: every node of those given, or else every one that
+// runs, has decided the same, by the digest of its revision.
+func (l *Lab) Agree(on ...*Node) func() error {
+	return func() error {
+		digests := map[string][]string{}
+		for _, n := range l.nodes {
+			if len(on) > 0 && !slices.Contains(on, n) || len(on) == 0 && !n.Running() {
+				continue
+			}
+			var status struct {
+				Decision struct{ Digest string }
+			}
+			if err := n.JSON(&status, "status"); err != nil {
+				return err
+			}
+			digest := status.Decision.Digest
+			digests[digest] = append(digests[digest], n.Name())
+		}
+		switch len(digests) {
+		case 0:
+			return errors.New("no node runs")
+		case 1:
+			return nil
+		}
+		return fmt.Errorf("nodes have decided differently: %v", digests)
+	}
+}

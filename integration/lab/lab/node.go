@@ -3,12 +3,14 @@ package lab
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -288,4 +290,17 @@ func (n *Node) CLI(args ...string) Output {
 		n.lab.t.Fatalf("lab: node %s: %s takes longer than %s", n.Name(), cmd, commandWithin)
 	}
 	return Output{out.String(), errOut.String(), cmd.ProcessState.ExitCode()}
+}
+
+// JSON runs a command that speaks to the node, with -o json, and reads what it writes.
+func (n *Node) JSON(into any, args ...string) error {
+	n.lab.t.Helper()
+	out := n.CLI(append(args, "-o", "json")...)
+	if out.Code != 0 {
+		return fmt.Errorf("node %s: %s: exit %d: %s", n.Name(), strings.Join(args, " "), out.Code, out.Stderr)
+	}
+	if err := json.Unmarshal([]byte(out.Stdout), into); err != nil {
+		return fmt.Errorf("node %s: %s: %w", n.Name(), strings.Join(args, " "), err)
+	}
+	return nil
 }

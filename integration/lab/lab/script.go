@@ -18,6 +18,13 @@ func Scenarios(t *testing.T, dir string, start Topology, variables ...string) {
 	PlayAll(&testT{T: t}, testscript.Params{Dir: dir}, start, variables...)
 }
 
+// ScenariosSideBySide is Scenarios with several labs at a time, as many as go test
+// -parallel says: for stories that mostly wait.
+func ScenariosSideBySide(t *testing.T, dir string, start Topology, variables ...string) {
+	t.Helper()
+	PlayAll(&testT{T: t, sideBySide: true}, testscript.Params{Dir: dir}, start, variables...)
+}
+
 // PlayAll is Scenarios for other than tests, and for single files.
 func PlayAll(t testscript.T, p testscript.Params, start Topology, variables ...string) {
 	type stageKey struct{}
@@ -56,12 +63,20 @@ func PlayAll(t testscript.T, p testscript.Params, start Topology, variables ...s
 	testscript.RunT(t, p)
 }
 
-// testT plays stories one after the other: side by side they would wait for
-// each other's processors.
-type testT struct{ *testing.T }
+// testT plays stories one after the other unless it is told otherwise: side by side
+// they wait for each other's processors.
+type testT struct {
+	*testing.T
+	sideBySide bool
+}
 
-func (t *testT) Parallel()     {}
+func (t *testT) Parallel() {
+	if t.sideBySide {
+		t.T.Parallel()
+	}
+}
+
 func (t *testT) Verbose() bool { return testing.Verbose() }
 func (t *testT) Run(name string, f func(testscript.T)) {
-	t.T.Run(name, func(t *testing.T) { f(&testT{T: t}) })
+	t.T.Run(name, func(part *testing.T) { f(&testT{part, t.sideBySide}) })
 }

@@ -37,6 +37,9 @@ func TestLinesThatSayNothing(t *testing.T) {
 	if err := do("cut dwdm"); err == nil || !strings.Contains(err.Error(), "the word lab comes first") {
 		t.Errorf("got %v", err)
 	}
+	if err := do("lab program.edge-z1=x"); err == nil || !strings.Contains(err.Error(), `no node "edge-z1"`) {
+		t.Errorf("got %v", err)
+	}
 	if err := do("lab speed=9"); err == nil || !strings.Contains(err.Error(), "no such setting") {
 		t.Errorf("got %v", err)
 	}
@@ -66,7 +69,7 @@ func TestLinesThatSayNothing(t *testing.T) {
 		{"balancers city-a on", `"on": expected up`, true},
 		{"balancers city-c up", `no site "city-c": there are city-a, city-b`, false},
 		{"crash city-a", "site or node is missing", true},
-		{"expect", "answer, output or moves is missing", true},
+		{"expect", "answer, output, moves or agreement is missing", true},
 		{"expect answer www.shop.example", "an address, SERVFAIL, NXDOMAIN or NODATA is missing", true},
 		{"expect answer www.shop.example 192.0.2.1 within soon", `within "soon": expected a time`, true},
 		{"expect answer www.shop.example 192.0.2.1", "no node runs", false},

@@ -26,7 +26,7 @@ const watchEvery = 5 * time.Millisecond
 // vocabulary is in the order in which it is explained. testscript has kill,
 // stop and wait of its own.
 var vocabulary = []word{
-	{"lab", "[solo] [reroute] [precise] [silent] [KEY=VALUE ...]", "brings up the lab: nodes, seed, interval, timeout, fall, rise, ttl, return, disk=N(k|M)iB, extra=FILE, zone=FILE, cluster.KEY, node.KEY", (*line).bringUp},
+	{"lab", "[solo] [reroute] [precise] [silent] [KEY=VALUE ...]", "brings up the lab: nodes, seed, interval, timeout, fall, rise, ttl, return, disk=N(k|M)iB, extra=FILE, zone=FILE, cluster.KEY, node.KEY, program.NODE=FILE, env.NODE=NAME=VALUE", (*line).bringUp},
 	{"cut", "LINK | uplink SITE | cable NODE  [from END]", "frames vanish, the carrier stays", (*line).cut},
 	{"mend", "LINK | uplink SITE | cable NODE  [from END]", "ends a cut", (*line).mend},
 	{"impair", "LINK | uplink SITE | cable NODE  [from END] delay=TIME jitter=TIME loss=N% duplicate=N% reorder=N% bandwidth=N(k|M|G)bit/s queue=TIME", "what is not named is as on a perfect line", (*line).impair},
@@ -51,7 +51,8 @@ var vocabulary = []word{
 	{"watch", "NAME", "begins to ask all nodes that run, every 5 ms", (*line).watch},
 	{"expect", "answer NAME ADDRESS ... [within TIME] [for TIME] [on NODE ...]\n" +
 		"        output REGEXP [within TIME] [for TIME] pharos NODE COMMAND ...\n" +
-		"        moves NAME at most N [on NODE ...]", "now, or until then, or all the time; moves are changes that watch saw", (*line).expect},
+		"        moves NAME at most N [on NODE ...]\n" +
+		"        agreement [within TIME] [for TIME] [on NODE ...]", "now, or until then, or all the time; moves are changes that watch saw, agreement is the same revision", (*line).expect},
 	{"pharos", "[exit=N] NODE COMMAND ...", "a command to a node; its output is compared by stdout REGEXP", (*line).pharos},
 	{"show", "", "what each node answers and what is cut", (*line).show},
 }
@@ -169,6 +170,10 @@ func (s *Stage) setTopology(t *Topology, key, value string) (err error) {
 			t.Cluster = with(t.Cluster, name, value)
 		} else if name, is := strings.CutPrefix(key, "node."); is {
 			t.Node = with(t.Node, name, value)
+		} else if name, is := strings.CutPrefix(key, "program."); is {
+			err = t.setNode(name, func(n *NodeSpec) { n.Program = value })
+		} else if name, is := strings.CutPrefix(key, "env."); is {
+			err = t.setNode(name, func(n *NodeSpec) { n.Env = append(n.Env, value) })
 		} else {
 			err = errors.New("no such setting")
 		}
@@ -177,6 +182,21 @@ func (s *Stage) setTopology(t *Topology, key, value string) (err error) {
 		return fmt.Errorf("%w: %s=%s: %w", errUsage, key, value, err)
 	}
 	return nil
+}
+
+// setNode changes what is special of a node, in this topology alone.
+func (t *Topology) setNode(name string, change func(*NodeSpec)) error {
+	for i, s := range t.Sites {
+		j := slices.IndexFunc(s.Nodes, func(n NodeSpec) bool { return n.Name == name })
+		if j < 0 {
+			continue
+		}
+		t.Sites = slices.Clone(t.Sites)
+		t.Sites[i].Nodes = slices.Clone(s.Nodes)
+		change(&t.Sites[i].Nodes[j])
+		return nil
+	}
+	return fmt.Errorf("no node %q", name)
 }
 
 // with is a copy of a map that has one more key.
@@ -359,8 +379,22 @@ func (l *line) expect() error {
 		return l.expectOutput()
 	case l.is("moves"):
 		return l.expectMoves()
+	case l.is("agreement"):
+		return l.expectAgreement()
 	}
-	return fmt.Errorf("%w: answer, output or moves is missing", errUsage)
+	return fmt.Errorf("%w: answer, output, moves or agreement is missing", errUsage)
+}
+
+func (l *line) expectAgreement() error {
+	m, err := l.manner()
+	if err != nil {
+		return err
+	}
+	if err := l.end(); err != nil {
+		return err
+	}
+	m.expect(l.lab, l.lab.Agree(m.on...))
+	return nil
 }
 
 func (l *line) expectAnswer() error {
