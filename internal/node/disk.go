@@ -364,9 +364,9 @@ func (d *disk) Run(ctx context.Context) error {
 	defer d.release()
 	tick := time.NewTimer(0)
 	defer tick.Stop()
-	gather := time.NewTimer(0)
+	gather := stoppedTimer()
 	defer gather.Stop()
-	<-gather.C
+	gathers := false // what comes meanwhile does not begin it anew: it would never end
 	for {
 		stamp := false
 		select {
@@ -375,8 +375,9 @@ func (d *disk) Run(ctx context.Context) error {
 			d.refuseWaiting()
 			return nil
 		case <-d.soon:
-			if d.store != nil {
+			if d.store != nil && !gathers {
 				gather.Reset(gatherFor)
+				gathers = true
 			}
 			continue // else: at the next try
 		case <-gather.C:
@@ -384,6 +385,7 @@ func (d *disk) Run(ctx context.Context) error {
 		case <-tick.C:
 			stamp = true
 		}
+		gathers = false
 		d.commit(stamp)
 		if d.store == nil {
 			tick.Reset(retryEvery)

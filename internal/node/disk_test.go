@@ -184,6 +184,23 @@ func TestDiskMergesByKind(t *testing.T) {
 }
 
 // What the machine dropped and a person then ordered under the same key stays.
+// TestDiskWritesWhileMoreComes has health change all the time, as where many targets flap:
+// a move must not wait for a pause.
+func TestDiskWritesWhileMoreComes(t *testing.T) {
+	dir := t.TempDir()
+	d := startDisk(t, dir)
+	eventually(t, "the disk is open", func() bool { return d.State().Pending == 0 && d.State().trouble() == nil })
+	begun := time.Now()
+	d.Keep(sealed(t, entry(policy.KindMove, "shop/0", 1, "")), nil, nil)
+	eventually(t, "the move is written", func() bool {
+		d.Keep(nil, nil, []policy.HealthEntry{{Target: "flapping", Since: time.Now()}})
+		return d.State().Entries[policy.KindMove] > 0
+	})
+	if took := time.Since(begun); took > stampEvery/2 {
+		t.Errorf("the move was written after %s, with the stamp", took)
+	}
+}
+
 func TestDiskDropsBeforeItWrites(t *testing.T) {
 	dir := t.TempDir()
 	d := startDisk(t, dir)
