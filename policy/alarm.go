@@ -115,7 +115,7 @@ func (t *turn) settle(cause string) {
 	}
 	if at = later(at, since.Add(wait)); at.After(t.now) {
 		t.doubts[cause] = since
-		t.alarmDue = sooner(t.alarmDue, at)
+		t.alarmDue = sooner(t.alarmDue, sooner(at, t.now.Add(reword))) // meanwhile its cause may be known to be gone
 		return
 	}
 	delete(t.doubts, cause)
@@ -159,7 +159,7 @@ func (t *turn) mayWrite(cause string, r raised, is bool) (wait time.Duration, fr
 			return 0, from, false
 		}
 		switch site := t.ix.nodes[n].site; {
-		case !viewed(cause) || site < 0:
+		case site < 0 || !t.viewed(cause):
 		case t.IsLost(t.ix.sites[site].ID):
 			from = r.stamp.Time().Add(silentFor)
 		default:
@@ -177,10 +177,28 @@ func (t *turn) mayWrite(cause string, r raised, is bool) (wait time.Duration, fr
 
 // viewed says that an alarm tells of what its node hears, so that another that sees no cause for it may
 // just hear something else: two nodes cut from each other and not from a third would contradict one
-// another for ever.
-func viewed(cause string) bool {
-	kind, _, _ := strings.Cut(cause, "/")
-	return kind == "majority" || kind == "margin" || kind == "divergence" || kind == "lost"
+// another for ever. That a site is down, or up again and waiting, is seen by those that know its health.
+func (t *turn) viewed(cause string) bool {
+	kind, rest, _ := strings.Cut(cause, "/")
+	site, known := t.ix.siteOf[SiteID(rest[strings.LastIndexByte(rest, '/')+1:])]
+	switch kind {
+	case "majority", "margin", "divergence", "lost":
+		return true
+	case "site-down":
+		if !known {
+			return false
+		}
+		health, _ := t.siteHealth(site)
+		return health == Unknown
+	case "return":
+		service, _, _ := strings.Cut(rest, "/")
+		svc := slices.IndexFunc(t.ix.services, func(in serviceInfo) bool { return in.ID == ServiceID(service) })
+		return known && svc >= 0 && slices.ContainsFunc(t.ix.services[svc].eps, func(ep endpointInfo) bool {
+			health, _ := t.anyHealth(&ep)
+			return ep.inSite(site) && health == Unknown
+		})
+	}
+	return false
 }
 
 // ownerOf is the node that an alarm is the own of.
