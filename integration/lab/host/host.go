@@ -75,13 +75,40 @@ func (h *Host) Close() error {
 	return nil
 }
 
-// Inode identifies the namespace in /proc/PID/ns/net, and to lsns.
-func (h *Host) Inode() (uint64, error) {
-	var s unix.Stat_t
-	if err := unix.Fstat(int(h.ns), &s); err != nil {
-		return 0, fmt.Errorf("host %s: %w", h.name, err)
+// Namespace tells a network namespace from all others, also from one that the kernel makes later with
+// the inode of one that has ended (socket(7), SO_NETNS_COOKIE).
+type Namespace struct{ Inode, Cookie uint64 }
+
+// Namespace is the host's.
+func (h *Host) Namespace() (Namespace, error) { return NamespaceAt(h.Path()) }
+
+// NamespaceAt is that which a file in /proc stands for: /proc/PID/ns/net, or a descriptor of one.
+func NamespaceAt(path string) (id Namespace, err error) {
+	ns, err := netns.GetFromPath(path)
+	if err != nil {
+		return id, fmt.Errorf("network namespace %s: %w", path, err)
 	}
-	return s.Ino, nil
+	defer func() { err = errors.Join(err, ns.Close()) }()
+	var s unix.Stat_t
+	if err := unix.Fstat(int(ns), &s); err != nil {
+		return id, fmt.Errorf("network namespace %s: %w", path, err)
+	}
+	id.Inode = s.Ino
+	err = onThread(func() error {
+		if err := netns.Set(ns); err != nil {
+			return err
+		}
+		socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		id.Cookie, err = unix.GetsockoptUint64(socket, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+		return errors.Join(err, unix.Close(socket))
+	})
+	if err != nil {
+		return id, fmt.Errorf("cookie of network namespace %s: %w", path, err)
+	}
+	return id, nil
 }
 
 // Path is where this process has the namespace, for nsenter --net=PATH.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -152,4 +153,28 @@ func TestWrongWishesAreNamed(t *testing.T) {
 			t.Errorf("got %v, want %s", tt.err, tt.want)
 		}
 	}
+}
+
+// TestNamespaceIsNoOther makes namespaces until the kernel gives one the inode of one that
+// has ended: it is another all the same.
+func TestNamespaceIsNoOther(t *testing.T) {
+	seen := map[uint64]Namespace{}
+	for begun := time.Now(); time.Since(begun) < 20*time.Second; {
+		h, err := New("one of many")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := h.Namespace()
+		if err := errors.Join(err, h.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if before, again := seen[n.Inode]; again {
+			if before == n {
+				t.Errorf("%v is taken for one that has ended", n)
+			}
+			return
+		}
+		seen[n.Inode] = n
+	}
+	t.Errorf("no inode came twice among %d namespaces", len(seen))
 }

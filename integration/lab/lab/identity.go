@@ -8,6 +8,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/scloudstack/pharos/integration/lab/host"
 )
 
 // goneWithin is how long the kernel may take to end a lab's processes and threads.
@@ -18,9 +20,9 @@ const labVariable = "PHAROS_LAB"
 
 // Identity is what tells a lab's things from all others on the machine.
 type Identity struct {
-	Name       string   `json:"name"`
-	Dir        string   `json:"dir"`
-	Namespaces []uint64 `json:"namespaces"` // inodes, as in /proc/PID/ns/net
+	Name       string           `json:"name"`
+	Dir        string           `json:"dir"`
+	Namespaces []host.Namespace `json:"namespaces"`
 }
 
 // Traces are the processes, namespaces and folders of the lab that are there.
@@ -41,7 +43,7 @@ func (id Identity) Traces() []string {
 		threads, _ := filepath.Glob(filepath.Join(p, "task/*/ns/net"))
 		for _, h := range append(holders, threads...) {
 			var s syscall.Stat_t
-			if syscall.Stat(h, &s) == nil && slices.Contains(id.Namespaces, s.Ino) && isNamespace(h) {
+			if syscall.Stat(h, &s) == nil && id.has(s.Ino) && isNamespace(h) && id.holds(h) {
 				found = append(found, fmt.Sprintf("network namespace %d, held by %s", s.Ino, h))
 			}
 		}
@@ -57,6 +59,18 @@ func (id Identity) awaitNone() []string {
 			return traces
 		}
 	}
+}
+
+// has says whether a namespace of the lab has, or had, an inode.
+func (id Identity) has(inode uint64) bool {
+	return slices.ContainsFunc(id.Namespaces, func(n host.Namespace) bool { return n.Inode == inode })
+}
+
+// holds says whether a file in /proc is a namespace of the lab, and not one that was made
+// since with the inode of one.
+func (id Identity) holds(path string) bool {
+	n, err := host.NamespaceAt(path)
+	return err == nil && slices.Contains(id.Namespaces, n)
 }
 
 // isNamespace tells one from a file of another file system with its number.

@@ -161,9 +161,9 @@ func (l *Lab) Topology() Topology { return l.topology }
 func (l *Lab) Identity() Identity {
 	id := Identity{Name: l.name, Dir: l.dir}
 	for _, h := range l.hosts {
-		inode, err := h.Inode()
+		namespace, err := h.Namespace()
 		l.must(err)
-		id.Namespaces = append(id.Namespaces, inode)
+		id.Namespaces = append(id.Namespaces, namespace)
 	}
 	return id
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -44,6 +45,8 @@ func beVictim(how string) {
 func TestNothingIsLeft(t *testing.T) {
 	for _, how := range []string{"panic", "kill"} {
 		t.Run(how, func(t *testing.T) {
+			runtime.LockOSThread() // whose end is the victim's, see Pdeathsig
+			defer runtime.UnlockOSThread()
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), victimVariable+"="+how)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
