@@ -8,7 +8,7 @@ KILLS    ?= 200
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 PEERS    := integration/peers
 
-.PHONY: run build test setup lint unit integration fuzz lab lab-accuracy bench-dns bench-zones bench-probe soak-crash clean
+.PHONY: run build test setup lint unit integration fuzz lab lab-accuracy bench-dns bench-zones bench-probe soak soak-crash soak-stories soak-failover clean
 
 run: build
 	./bin/pharos demo
@@ -35,8 +35,10 @@ unit:
 	$(GO) test -race -p 1 -timeout 15m $$($(GO) list ./... | grep -v /integration)
 	$(GO) test -timeout 10m -run Alloc ./dnsserver
 
+# The stories mostly wait: several at a time.
 integration: build
-	$(GO) test -timeout 20m -count=1 ./integration/...
+	$(GO) test -timeout 20m -count=1 $$($(GO) list ./integration/... | grep -v /stories)
+	$(GO) test -timeout 20m -count=1 -parallel 4 ./integration/stories
 
 # Each fuzzer for FUZZTIME, beside its committed corpus. A number of runs, not a time: with a time, go test
 # may report its own deadline as a finding. For longer: make fuzz FUZZTIME=10m
@@ -73,6 +75,17 @@ bench-probe:
 soak-crash: build
 	PHAROS_KILLS=$(KILLS) $(GO) test -run TestKilled -count=1 -timeout 0 -v ./integration
 	PHAROS_KILLS=$(KILLS) $(GO) test -run TestNodesKilled -count=1 -timeout 0 -v ./integration/faults
+
+# The long forms of the tests, one after the other: hours.
+soak: soak-crash soak-stories soak-failover
+
+# The stories of integration/stories with holds of a minute and losses of five. PHAROS_SEED=N repeats a run's losses.
+soak-stories: build
+	PHAROS_SOAK=1 $(GO) test -parallel 4 -count=1 -timeout 0 -v -run TestStories ./integration/stories
+
+# How fast the nodes move, 50 runs, with the emulator's better mode: on a machine that does nothing else.
+soak-failover: build
+	PHAROS_SOAK=1 $(GO) test -count=1 -timeout 0 -v -run TestFailover ./integration/stories
 
 clean:
 	rm -rf bin

@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"integration":         {},
 	"integration/bench":   {},
 	"integration/faults":  {},
+	"integration/stories": {},
 
 	"integration/lab":      {"integration/lab/lab"},
 	"integration/lab/wan":  {},
