@@ -6,5 +6,6 @@
 // very thing, and one goroutine owns it. Entries are opaque: each carries its merge rule and its author's signature
 // (leaf.go, seal.go), so that also what this release does not know is merged, kept and passed on. News go to every live peer
 // at once; what was lost on the way is found by comparing sums over a tree of what is held (tree.go, turn.go), at a cost that
-// grows with what differs. Audit makes the records of a hash chain per node (audit.go), Verify checks them.
+// grows with what differs. Gossip carries the packets, over memberlist (gossip.go); its Run owns the goroutines, and the
+// node's loop neither waits for it nor shares anything with it. Audit makes the records of a hash chain per node (audit.go), Verify checks them.
 package cluster

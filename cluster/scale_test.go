@@ -170,11 +170,10 @@ func TestScale(t *testing.T) {
 	}
 }
 
-func scale(t *testing.T, n int) {
-	before := heapInUse()
-	begun, said := time.Now(), time.Duration(0)
-	f := newFleet(t, n)
-	eventually(t, "all see all", 4*time.Minute, func() bool {
+// join waits until every node sees every other, and tells of its progress where they are many.
+func (f *fleet) join(begun time.Time) {
+	n, said := len(f.nodes), time.Duration(0)
+	eventually(f.t, "all see all", 4*time.Minute, func() bool {
 		if at := time.Since(begun) / (10 * time.Second); n > 100 && at > said {
 			said = at
 			sees := make([]int, 0, n)
@@ -182,20 +181,32 @@ func scale(t *testing.T, n int) {
 				sees = append(sees, len(x.g.Alive()))
 			}
 			slices.Sort(sees)
-			t.Logf("after %s a node sees %d / %d / %d others (least, median, most)", time.Since(begun).Round(time.Second), sees[0], sees[n/2], sees[n-1])
+			f.t.Logf("after %s a node sees %d / %d / %d others (least, median, most)", time.Since(begun).Round(time.Second), sees[0], sees[n/2], sees[n-1])
 		}
 		return allSee(n-1, f.nodes...)()
 	})
-	joined := time.Since(begun)
-	first := f.nodes[0]
-	eventually(t, "all have every vote", 4*time.Minute, func() bool {
+}
+
+// meet waits until every vote counts everywhere.
+func (f *fleet) meet() {
+	want := min(len(f.nodes), fleetSites*observers)
+	eventually(f.t, "all have every vote", 4*time.Minute, func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return !slices.ContainsFunc(f.nodes, func(x *real) bool {
-			want := min(n, fleetSites*observers)
 			return len(f.heard[x]) < want-1 || !x.voter && len(f.heard[x]) < want
 		})
 	})
+}
+
+func scale(t *testing.T, n int) {
+	before := heapInUse()
+	begun := time.Now()
+	f := newFleet(t, n)
+	f.join(begun)
+	joined := time.Since(begun)
+	first := f.nodes[0]
+	f.meet()
 	met := time.Since(begun)
 
 	value := func(mark byte) []byte { return bytes.Repeat([]byte{mark}, services/4) } // two bits a target
