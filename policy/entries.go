@@ -29,6 +29,16 @@ func (t *turn) merge(e Entry) bool {
 	return true
 }
 
+// forget drops tombstones.
+func (t *turn) forget(keys []EntryKey) {
+	for _, key := range keys {
+		if e, ok := t.entries[key]; ok && e.Deleted {
+			delete(t.entries, key)
+			t.ordersMoved = true
+		}
+	}
+}
+
 // refill puts entries in the place of those that there are.
 func (t *turn) refill(list []Entry) {
 	t.entries, t.raised = make(map[EntryKey]Entry, len(list)), map[string]raised{}

@@ -148,6 +148,8 @@ func Step(s *State, e Event, now time.Time) Effects {
 		t.believe(e)
 	case Lists:
 		t.learn(e.Targets)
+	case Forgotten:
+		t.forget(e)
 	case Refilled:
 		t.refill(e)
 		force = true

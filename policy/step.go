@@ -18,6 +18,8 @@ type (
 	Tick struct{}
 	// Reconfigured carries a new configuration. Health of unchanged targets stays.
 	Reconfigured struct{ Config *Config }
+	// Forgotten names tombstones that every node held, and that are held no more.
+	Forgotten []EntryKey
 	// Refilled carries all entries that there are now, in the place of those that were: of a node whose
 	// site was declared lost and is readmitted.
 	Refilled []Entry
@@ -49,6 +51,7 @@ func (Observed) event()     {}
 func (Ordered) event()      {}
 func (Tick) event()         {}
 func (Reconfigured) event() {}
+func (Forgotten) event()    {}
 func (Refilled) event()     {}
 func (Delivered) event()    {}
 func (Loaded) event()       {}

@@ -281,6 +281,9 @@ func (l *loop) absorb(out cluster.Out) {
 		l.step(policy.Merged(list))
 		l.watchReadmission(out.Merged)
 	}
+	if over := decided(out.Forget); len(over) > 0 {
+		l.step(policy.Forgotten(over))
+	}
 	if len(out.Met) > 0 {
 		l.step(policy.Met(out.Met))
 		l.endRefill(out.Met)
@@ -300,6 +303,11 @@ func (l *loop) absorb(out cluster.Out) {
 	if !out.Wake.IsZero() {
 		l.tick.Reset(until(out.Wake))
 	}
+}
+
+// decided are the keys that the decision knows of.
+func decided(keys []policy.EntryKey) []policy.EntryKey {
+	return slices.DeleteFunc(slices.Clone(keys), func(k policy.EntryKey) bool { return k.Kind == policy.KindAudit })
 }
 
 func (l *loop) votes(raw []cluster.RawVote) []policy.Vote {
