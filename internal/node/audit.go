@@ -104,7 +104,7 @@ func (l *loop) readAudit(list []policy.Entry) {
 			Kind: cluster.NoteFork, Node: e.Stamp.Node, Key: e.EntryKey(),
 			Text: "this node's data folder was set back: its peers hold later records of its audit than it does",
 		})
-		l.disk.Start(startMark{chain: chain}, nil)
+		l.disk.Mark(marks{chain: chain}, nil)
 		l.writeAudit(l.audit.Restart(chain, "peers hold "+e.Key+", this node did not", clock()))
 		return
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -38,16 +37,15 @@ type disk struct {
 	soon   chan struct{} // something of the machine's waits
 	urgent chan struct{} // an order waits
 
-	mu        sync.Mutex
-	entries   map[policy.EntryKey]*cluster.Sealed // wait to be written
-	refilling *bool                               // the same; nil: as it is
-	start     startMark                           // the same
-	forget    map[policy.EntryKey]bool            // wait to be removed
-	health    map[policy.TargetID]policy.HealthEntry
-	orders    []storedOrder
-	serving   bool
-	began     bool // serving began since the last write
-	state     DiskState
+	mu      sync.Mutex
+	entries map[policy.EntryKey]*cluster.Sealed // wait to be written
+	marks   marks                               // the same
+	forget  map[policy.EntryKey]bool            // wait to be removed
+	health  map[policy.TargetID]policy.HealthEntry
+	orders  []storedOrder
+	serving bool
+	began   bool // serving began since the last write
+	state   DiskState
 
 	// Of the goroutine.
 	lock   *os.File
@@ -63,22 +61,12 @@ type storedOrder struct {
 	done    func(error) // called once, from the disk's goroutine
 }
 
-// startMark is what a start leaves on the disk for the next one.
-type startMark struct {
-	incarnation uint64 // 0: it is written
-	chain       string // of the audit
-	keys        []byte // see contents
-}
-
 // stored is what a node starts from.
 type stored struct {
 	policy.Stored // without Entries: the replica has them
 	sealed        []*cluster.Sealed
 	unsigned      []policy.Entry // of format 1: to be sealed by this node
-	incarnation   uint64         // of the last start; 0: there was none
-	chain         string         // of the audit; "": none yet
-	keys          []byte         // public ones that the node signed with
-	refilling     bool           // it was being filled from its peers
+	marks         marks
 }
 
 // DiskState is how the data folder does.
@@ -201,7 +189,7 @@ func (d *disk) release() {
 
 // stored is what the node starts from.
 func (d *disk) stored() stored {
-	s := stored{unsigned: d.held.unsigned, incarnation: d.held.incarnation, chain: d.held.chain, keys: d.held.keys, refilling: d.held.refilling}
+	s := stored{unsigned: d.held.unsigned, marks: d.held.marks}
 	s.Stamped = d.held.stamped
 	for _, e := range d.held.entries {
 		s.sealed = append(s.sealed, e)
@@ -264,45 +252,21 @@ func (d *disk) wait(b *batch) {
 	for _, h := range b.health {
 		d.health[h.Target] = h
 	}
-	if b.incarnation > 0 {
-		d.start.incarnation = b.incarnation
-	}
-	if b.chain != "" {
-		d.start.chain = b.chain
-	}
-	if b.keys != nil {
-		d.start.keys = b.keys
-	}
-	if b.refilling != nil {
-		d.refilling = b.refilling
-	}
+	d.marks.take(b.marks)
 	d.state.Pending = d.waits()
 }
 
-// Start has written what a start leaves for the next one, and with it what is sealed
-// of an older file.
-func (d *disk) Start(m startMark, sealed []*cluster.Sealed) {
+// Mark has marks written, and with them, in one step, what is sealed of an older file.
+func (d *disk) Mark(m marks, sealed []*cluster.Sealed) {
 	d.mu.Lock()
-	d.wait(&batch{entries: sealed, incarnation: m.incarnation, chain: m.chain, keys: m.keys})
-	d.mu.Unlock()
-	signal(d.soon)
-}
-
-// Refilling notes that the node is being filled from its peers, or is not any more. Before it begins, what
-// is on the disk is copied for people.
-func (d *disk) Refilling(yes bool) {
-	d.mu.Lock()
-	d.wait(&batch{refilling: &yes})
+	d.wait(&batch{entries: sealed, marks: m})
 	d.mu.Unlock()
 	signal(d.soon)
 }
 
 func (d *disk) waits() int {
 	n := len(d.entries) + len(d.forget) + len(d.health)
-	if d.start.incarnation > 0 || d.start.chain != "" {
-		n++
-	}
-	if d.refilling != nil {
+	if !d.marks.none() {
 		n++
 	}
 	return n
@@ -311,8 +275,7 @@ func (d *disk) waits() int {
 // nothingWaits empties what waits. d.mu is held.
 func (d *disk) nothingWaits() {
 	d.entries = map[policy.EntryKey]*cluster.Sealed{}
-	d.start = startMark{}
-	d.refilling = nil
+	d.marks = marks{}
 	d.forget = map[policy.EntryKey]bool{}
 	d.health = map[policy.TargetID]policy.HealthEntry{}
 }
@@ -320,7 +283,7 @@ func (d *disk) nothingWaits() {
 // waiting is what waits, as one batch. d.mu is held.
 func (d *disk) waiting() batch {
 	var b batch
-	b.incarnation, b.chain, b.keys, b.refilling = d.start.incarnation, d.start.chain, d.start.keys, d.refilling
+	b.marks = d.marks
 	for _, e := range d.entries {
 		b.entries = append(b.entries, e)
 	}
@@ -402,7 +365,7 @@ func (d *disk) commit(stamp bool) {
 		d.settle(machine, orders, nil)
 		return
 	}
-	if r := all.refilling; r != nil && *r && !d.held.refilling {
+	if all.marks.refill == refillBegun && d.held.marks.refill != refillBegun {
 		d.copyAside()
 	}
 	err := d.write(&all)
@@ -434,30 +397,6 @@ func (d *disk) collect(stamp bool) (machine batch, orders []storedOrder, all bat
 	}
 	d.state.Busy = clock()
 	return machine, orders, all
-}
-
-// copyAside copies the file for people, before its content is replaced by that of peers.
-func (d *disk) copyAside() {
-	aside := fmt.Sprintf("%s.readmitted-%s", d.path, time.Now().UTC().Format("20060102T150405"))
-	if err := copyFile(d.path, aside); err != nil {
-		d.log.Error("the store of before the readmission was not copied", "error", err)
-		return
-	}
-	d.log.Info("the store of before the readmission was set aside", "copy", aside)
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }
 
 // settle answers the orders, and lets what was not written wait on.
@@ -585,24 +524,10 @@ func merge(c *contents, b *batch) {
 			c.entries[k] = s
 		}
 	}
-	if b.incarnation > 0 {
-		c.incarnation, c.unsigned = b.incarnation, nil
+	if b.marks.incarnation > 0 {
+		c.unsigned = nil
 	}
-	if b.chain != "" {
-		c.chain = b.chain
-	}
-	if b.keys != nil {
-		c.keys = b.keys
-	}
-	if b.refilling != nil {
-		c.refilling = *b.refilling
-	}
-	for _, h := range b.health {
-		c.health[h.Target] = h
-	}
-	if !b.stamp.IsZero() {
-		c.stamped = b.stamp
-	}
+	c.marks.take(b.marks)
 }
 
 func signal(c chan struct{}) {

@@ -25,7 +25,7 @@ func (l *loop) watchReadmission(list []policy.Entry) {
 		return
 	}
 	l.log.Warn("this site is readmitted: the node is filled from its peers")
-	l.disk.Refilling(true)
+	l.disk.Mark(marks{refill: refillBegun}, nil)
 	if err := l.beginRefill(); err != nil {
 		l.log.Error("the node is not filled from its peers", "error", err)
 	}
@@ -42,7 +42,7 @@ func (l *loop) beginRefill() error {
 			aside = append(aside, s)
 		}
 	}
-	now := time.Now()
+	now := clock()
 	next, out, err := cluster.New(l.replicaConfig(l.replica.Incarnation()+1), kept, now)
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func (l *loop) endRefill(met []policy.NodeID) {
 		}
 	}
 	l.disk.Keep(nil, over, nil)
-	l.disk.Refilling(false)
+	l.disk.Mark(marks{refill: refillEnded}, nil)
 	l.step(policy.Refilled(l.replica.Told()))
 	for _, e := range l.replica.Unseen(aside) {
 		l.offer(e)
@@ -101,5 +101,5 @@ func (l *loop) revote() {
 	if l.vote == nil {
 		return
 	}
-	l.absorbOr("vote")(l.replica.SetVote(policy.EncodeVote(*l.vote), time.Now()))
+	l.absorbOr("vote")(l.replica.SetVote(policy.EncodeVote(*l.vote), clock()))
 }

@@ -108,9 +108,9 @@ func (l *loop) replicaConfig(incarnation uint64) cluster.Config {
 // a release that signed none are sealed now.
 func (l *loop) begin(st stored) error {
 	now := clock()
-	incarnation := max(st.incarnation+1, uint64(now.UnixMilli()))
+	incarnation := max(st.marks.incarnation+1, uint64(now.UnixMilli()))
 	cfg := l.replicaConfig(incarnation)
-	cfg.Former = publicKeys(st.keys)
+	cfg.Former = publicKeys(st.marks.keys)
 	r, out, err := cluster.New(cfg, st.sealed, now)
 	if err != nil {
 		return err
@@ -122,8 +122,8 @@ func (l *loop) begin(st stored) error {
 		return fmt.Errorf("entries of an earlier release: %w", err)
 	}
 	first := r.Commit(sealed, now)
-	chain := cmp.Or(st.chain, cluster.NewChain(self))
-	l.disk.Start(startMark{incarnation, chain, withKey(st.keys, l.key)}, sealed)
+	chain := cmp.Or(st.marks.chain, cluster.NewChain(self))
+	l.disk.Mark(marks{incarnation: incarnation, chain: chain, keys: withKey(st.marks.keys, l.key)}, sealed)
 	if err := l.openAudit(chain); err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (l *loop) begin(st stored) error {
 	l.absorb(out)
 	l.absorb(first)
 	l.step(policy.Loaded{Zones: l.deployed.zonesDigest()})
-	if st.refilling {
+	if st.marks.refill == refillBegun {
 		return l.beginRefill()
 	}
 	return nil

@@ -64,15 +64,12 @@ var errNewer = errors.New("the file was written by a later release")
 
 // contents is everything that the file holds.
 type contents struct {
-	entries     map[policy.EntryKey]*cluster.Sealed
-	unsigned    []policy.Entry // of format 1
-	health      map[policy.TargetID]policy.HealthEntry
-	stamped     time.Time
-	incarnation uint64
-	chain       string
-	keys        []byte
-	refilling   bool
-	spoilt      int // values that were left out because their checksum or form is wrong
+	entries  map[policy.EntryKey]*cluster.Sealed
+	unsigned []policy.Entry // of format 1
+	health   map[policy.TargetID]policy.HealthEntry
+	stamped  time.Time
+	marks    marks
+	spoilt   int // values that were left out because their checksum or form is wrong
 }
 
 func newContents() contents {
@@ -81,18 +78,15 @@ func newContents() contents {
 
 // batch is what one transaction writes.
 type batch struct {
-	entries     []*cluster.Sealed
-	health      []policy.HealthEntry
-	forget      []policy.EntryKey // entries to remove, before entries are written
-	stamp       time.Time         // zero: leave it
-	incarnation uint64            // 0: leave it
-	chain       string            // "": leave it
-	keys        []byte            // nil: leave them
-	refilling   *bool             // nil: leave it
+	entries []*cluster.Sealed
+	health  []policy.HealthEntry
+	forget  []policy.EntryKey // entries to remove, before entries are written
+	stamp   time.Time         // zero: leave it
+	marks   marks             // what is zero in it: leave it
 }
 
 func (b *batch) empty() bool {
-	return len(b.entries)+len(b.health)+len(b.forget) == 0 && b.stamp.IsZero() && b.incarnation == 0 && b.chain == "" && b.keys == nil && b.refilling == nil
+	return len(b.entries)+len(b.health)+len(b.forget) == 0 && b.stamp.IsZero() && b.marks.none()
 }
 
 func dbKey(k policy.EntryKey) []byte { return []byte(string(k.Kind) + "\x00" + k.Key) }
@@ -183,11 +177,7 @@ func (s *store) read() (contents, error) {
 		if err := c.stamped.UnmarshalText(meta.Get(keyStamp)); err != nil {
 			c.stamped = time.Time{} // never stamped
 		}
-		if v := meta.Get(keyIncarnation); len(v) == 8 {
-			c.incarnation = binary.BigEndian.Uint64(v)
-		}
-		c.chain, c.keys = string(meta.Get(keyChain)), bytes.Clone(meta.Get(keyKeys))
-		c.refilling = meta.Get(keyRefilling) != nil
+		c.marks.read(meta)
 		if err := c.readEntries(tx); err != nil {
 			return err
 		}
@@ -281,31 +271,7 @@ func writeMeta(meta *bolt.Bucket, b *batch) error {
 			return err
 		}
 	}
-	if b.incarnation > 0 {
-		if err := meta.Put(keyIncarnation, binary.BigEndian.AppendUint64(nil, b.incarnation)); err != nil {
-			return err
-		}
-	}
-	switch {
-	case b.refilling == nil:
-	case *b.refilling:
-		if err := meta.Put(keyRefilling, []byte{1}); err != nil {
-			return err
-		}
-	default:
-		if err := meta.Delete(keyRefilling); err != nil {
-			return err
-		}
-	}
-	if b.keys != nil {
-		if err := meta.Put(keyKeys, b.keys); err != nil {
-			return err
-		}
-	}
-	if b.chain == "" {
-		return nil
-	}
-	return meta.Put(keyChain, []byte(b.chain))
+	return b.marks.write(meta)
 }
 
 func writeEntries(tx *bolt.Tx, b *batch) error {
@@ -329,7 +295,7 @@ func writeEntries(tx *bolt.Tx, b *batch) error {
 			return fmt.Errorf("%s: %w", s, err)
 		}
 	}
-	if b.incarnation > 0 && tx.Bucket(bucketUnsigned) != nil { // the first batch of this start holds them sealed
+	if b.marks.incarnation > 0 && tx.Bucket(bucketUnsigned) != nil { // the first batch of this start holds them sealed
 		return tx.DeleteBucket(bucketUnsigned)
 	}
 	return nil
@@ -384,7 +350,7 @@ func rebuildStore(path string, c *contents) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := batch{stamp: c.stamped, incarnation: c.incarnation, chain: c.chain, keys: c.keys, refilling: &c.refilling}
+	b := batch{stamp: c.stamped, marks: c.marks}
 	for _, e := range c.entries {
 		b.entries = append(b.entries, e)
 	}
