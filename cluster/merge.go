@@ -110,9 +110,7 @@ func (r *Replica) take(s *Sealed, from policy.NodeID, now time.Time) bool {
 }
 
 func (r *Replica) mayTake(s *Sealed, from policy.NodeID) bool {
-	// What is written in a site while it is declared lost counts for nobody else: its nodes set it aside when they are readmitted.
-	author, self := r.cfg.Members[s.Entry.Stamp.Node], r.cfg.Members[r.cfg.Self]
-	if author.Site != self.Site && r.cfg.Void(author.Site, s.Entry.Stamp) && s.Entry.Kind != policy.KindSiteLost && s.Entry.Kind != policy.KindAudit {
+	if r.cfg.Void(s.Entry) {
 		return false
 	}
 	if s.later {

@@ -16,16 +16,16 @@ type Config struct {
 	Cluster     string
 	Self        policy.NodeID
 	Key         ed25519.PrivateKey
-	Former      []ed25519.PublicKey                    // keys that Self had before: what they signed on its disk is sealed anew
-	Members     map[policy.NodeID]Member               // the nodes of the configuration, Self among them
-	Incarnation uint64                                 // higher than at any earlier start; raised by itself where peers know a higher one
-	Lost        func(policy.SiteID) bool               // declared lost; nil: none
-	Void        func(policy.SiteID, policy.Stamp) bool // the site was declared lost then; nil: never
-	Obsolete    func(policy.Entry) bool                // of no effect any more, not to be taken in again; nil: none
-	VoteTTL     time.Duration                          // a vote not refreshed for so long is silence; 0: 3 s
-	Tombstones  time.Duration                          // the least age at which a tombstone is collected; 0: 24 h
-	Direct      int                                    // up to so many live peers are told of news at once, more by gossip; 0: 50
-	Rand        *rand.Rand                             // nil: seeded by the runtime
+	Former      []ed25519.PublicKey      // keys that Self had before: what they signed on its disk is sealed anew
+	Members     map[policy.NodeID]Member // the nodes of the configuration, Self among them
+	Incarnation uint64                   // higher than at any earlier start; raised by itself where peers know a higher one
+	Lost        func(policy.SiteID) bool // declared lost; nil: none
+	Void        func(policy.Entry) bool  // written in a site while it was declared lost, not to be taken in for now; nil: none
+	Obsolete    func(policy.Entry) bool  // of no effect any more, not to be taken in again; nil: none
+	VoteTTL     time.Duration            // a vote not refreshed for so long is silence; 0: 3 s
+	Tombstones  time.Duration            // the least age at which a tombstone is collected; 0: 24 h
+	Direct      int                      // up to so many live peers are told of news at once, more by gossip; 0: 50
+	Rand        *rand.Rand               // nil: seeded by the runtime
 }
 
 // Replica holds the entries of one node, and brings them and those of its peers together. It is a state machine: it has no
@@ -226,7 +226,7 @@ func setDefaults(cfg *Config) {
 		cfg.Lost = func(policy.SiteID) bool { return false }
 	}
 	if cfg.Void == nil {
-		cfg.Void = func(policy.SiteID, policy.Stamp) bool { return false }
+		cfg.Void = func(policy.Entry) bool { return false }
 	}
 	if cfg.Obsolete == nil {
 		cfg.Obsolete = func(policy.Entry) bool { return false }

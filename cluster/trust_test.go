@@ -313,13 +313,13 @@ func TestWindow(t *testing.T) {
 }
 
 // TestWhatALostSiteWritesIsNotTaken wants the orders of a site that was declared lost at their time to stay its own,
-// those of before and after to be taken, and the word on a loss always.
+// and those of before and after to be taken.
 func TestWhatALostSiteWritesIsNotTaken(t *testing.T) {
 	g := newRig(t, 2, 1)
 	lost := policy.Stamp{Wall: g.now.UnixMilli() + 1000, Node: "n1"}
 	cfg := g.nodes["n1"].cfg
-	cfg.Void = func(site policy.SiteID, at policy.Stamp) bool {
-		return site == "s2" && at.Compare(lost) > 0 && at.Wall < lost.Wall+1000
+	cfg.Void = func(e policy.Entry) bool {
+		return e.Stamp.Compare(lost) > 0 && e.Stamp.Wall < lost.Wall+1000
 	}
 	if _, err := g.nodes["n1"].r.Reconfigure(cfg, g.now); err != nil {
 		t.Fatal(err)
@@ -329,7 +329,7 @@ func TestWhatALostSiteWritesIsNotTaken(t *testing.T) {
 	}
 	list := []policy.Entry{
 		entry(policy.KindOverride, "before", -1), entry(policy.KindOverride, "meanwhile", 1),
-		entry(policy.KindOverride, "after", 1000), entry(policy.KindSiteLost, "s1", 2),
+		entry(policy.KindOverride, "after", 1000),
 	}
 	sealed, err := g.nodes["n2"].r.Seal(list)
 	if err != nil {

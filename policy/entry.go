@@ -78,6 +78,15 @@ func (k Kind) Merge() Merge {
 	return MergeLater
 }
 
+// OfNodes says that a kind is about the nodes, and not about what is answered.
+func (k Kind) OfNodes() bool {
+	switch k {
+	case KindAudit, KindSiteLost, KindRejoin, KindBlock, KindGossipKeys:
+		return true
+	}
+	return false
+}
+
 // Replaces says whether e stays in the place of held, an entry of its key.
 func (e Entry) Replaces(held Entry) bool {
 	order := e.Stamp.Compare(held.Stamp)

@@ -252,14 +252,19 @@ func (s *State) IsLost(site SiteID) bool {
 	return l != nil && l.suspended == ""
 }
 
-// Void says whether a site was declared lost at the time of a stamp: what was written there then counts
-// for nobody else, and is set aside by its nodes when they are readmitted.
-func (s *State) Void(site SiteID, at Stamp) bool {
-	if l := s.orders.lost[site]; l != nil {
-		return l.suspended == "" && at.Compare(l.Stamp) > 0
+// Void says whether an entry was written in another site while that was declared lost: it then counts for
+// nobody else, and is set aside by the site's nodes when they are readmitted.
+func (s *State) Void(e Entry) bool {
+	n, ok := s.ix.nodeOf[e.Stamp.Node]
+	if !ok || e.Kind.OfNodes() || s.ix.nodes[n].site < 0 || s.ix.nodes[n].site == s.ix.ownSite() {
+		return false
 	}
-	e, ok := s.entries[EntryKey{KindSiteLost, string(site)}]
-	return ok && e.Deleted && e.Ends != (Stamp{}) && at.Compare(e.Ends) > 0 && at.Compare(e.Stamp) < 0
+	site := s.ix.sites[s.ix.nodes[n].site].ID
+	if l := s.orders.lost[site]; l != nil {
+		return l.suspended == "" && e.Stamp.Compare(l.Stamp) > 0
+	}
+	word, ok := s.entries[EntryKey{KindSiteLost, string(site)}]
+	return ok && word.Deleted && word.Ends != (Stamp{}) && e.Stamp.Compare(word.Ends) > 0 && e.Stamp.Compare(word.Stamp) < 0
 }
 
 // countSeats finds the electorate anew, and the states that a majority of another size holds true.

@@ -40,6 +40,7 @@ type disk struct {
 	mu      sync.Mutex
 	entries map[policy.EntryKey]*cluster.Sealed // wait to be written
 	marks   marks                               // the same
+	aside   bool                                // the file is to be copied before it is written again
 	forget  map[policy.EntryKey]bool            // wait to be removed
 	health  map[policy.TargetID]policy.HealthEntry
 	orders  []storedOrder
@@ -264,6 +265,21 @@ func (d *disk) Mark(m marks, sealed []*cluster.Sealed) {
 	signal(d.soon)
 }
 
+// SetAside has the file copied for people before anything more is written to it.
+func (d *disk) SetAside() {
+	d.mu.Lock()
+	d.aside = true
+	d.mu.Unlock()
+}
+
+func (d *disk) takeAside() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	aside := d.aside
+	d.aside = false
+	return aside
+}
+
 func (d *disk) waits() int {
 	n := len(d.entries) + len(d.forget) + len(d.health)
 	if !d.marks.none() {
@@ -365,7 +381,7 @@ func (d *disk) commit(stamp bool) {
 		d.settle(machine, orders, nil)
 		return
 	}
-	if all.marks.refill == refillBegun && d.held.marks.refill != refillBegun {
+	if d.takeAside() {
 		d.copyAside()
 	}
 	err := d.write(&all)

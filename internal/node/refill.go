@@ -25,18 +25,19 @@ func (l *loop) watchReadmission(list []policy.Entry) {
 		return
 	}
 	l.log.Warn("this site is readmitted: the node is filled from its peers")
+	l.disk.SetAside()
 	l.disk.Mark(marks{refill: refillBegun}, nil)
 	if err := l.beginRefill(); err != nil {
 		l.log.Error("the node is not filled from its peers", "error", err)
 	}
 }
 
-// beginRefill goes on with a replica that holds nothing but the audit, which is this node's own word,
-// and the words on lost sites.
+// beginRefill goes on with a replica that holds nothing but what is about nodes: the audit, words on lost
+// sites, drills.
 func (l *loop) beginRefill() error {
 	var kept, aside []*cluster.Sealed
 	for s := range l.replica.Entries() {
-		if k := s.Entry.Kind; k == policy.KindAudit || k == policy.KindSiteLost {
+		if s.Entry.Kind.OfNodes() {
 			kept = append(kept, s)
 		} else {
 			aside = append(aside, s)

@@ -99,7 +99,7 @@ func (l *loop) replicaConfig(incarnation uint64) cluster.Config {
 		Cluster: set.Policy.Cluster, Self: set.Node.Name, Key: l.key, Members: members(set, l.key),
 		Incarnation: incarnation, VoteTTL: set.Policy.VoteTTL,
 		Lost:     func(site policy.SiteID) bool { return l.state != nil && l.state.IsLost(site) },
-		Void:     func(site policy.SiteID, at policy.Stamp) bool { return l.state != nil && l.state.Void(site, at) },
+		Void:     func(e policy.Entry) bool { return l.state != nil && l.state.Void(e) },
 		Obsolete: func(e policy.Entry) bool { return l.state != nil && l.state.Obsolete(e) },
 	}
 }
