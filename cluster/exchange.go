@@ -95,7 +95,7 @@ func (r *Replica) receiveTurn(m *Message, p *peer, now time.Time) {
 	if s == nil {
 		return
 	}
-	r.out.Notes = append(r.out.Notes, m.refused...)
+	r.refuse(m.refused)
 	for _, e := range m.entries {
 		r.takeMessage(m, e, now)
 	}

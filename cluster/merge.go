@@ -172,6 +172,37 @@ func (r *Replica) vouchForDeparted() {
 	}
 }
 
+// refuse tells of entries that are not taken. One that is held, by another proof, is not worth a word: a node that does not
+// know yet of its author's new key sends what was signed with the former one.
+func (r *Replica) refuse(list []refusal) {
+	for _, f := range list {
+		if held, ok := r.entries[f.note.Key]; !ok || held.hash != f.hash {
+			r.note(f.note)
+		}
+	}
+}
+
+// vouchForRekeyed countersigns what rests on a key that its node has no longer: it was good when it was taken.
+func (r *Replica) vouchForRekeyed(old *Keyring) {
+	rekeyed := func(n policy.NodeID) bool {
+		before, now := old.keys[n], r.ring.keys[n]
+		return before != nil && now != nil && !now.Equal(before)
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(r.ring.keys)), rekeyed) {
+		return
+	}
+	var vouched []*Sealed
+	for it := range r.tree.under(prefix{}) {
+		if s := it.sealed; rekeyed(s.Entry.Stamp.Node) || rekeyed(s.countBy) {
+			vouched = append(vouched, s.countersign(r.cfg.Cluster, r.cfg.Self, r.cfg.Key))
+		}
+	}
+	for _, v := range vouched {
+		r.replace(r.entries[v.Entry.EntryKey()], v)
+	}
+	r.out.Keep = append(r.out.Keep, vouched...)
+}
+
 // vouched is the entry as it can be given to a peer.
 func (r *Replica) vouched(s *Sealed) *Sealed {
 	if _, present := r.ring.keys[s.Entry.Stamp.Node]; present {

@@ -52,7 +52,7 @@ type Message struct {
 
 	entries []*Sealed // good, or of unknown authors; in unknown is which
 	unknown map[*Sealed]bool
-	refused []Note
+	refused []refusal
 	wantAck bool
 
 	vote     voteBody
@@ -210,11 +210,17 @@ func (m *Message) judge(s *Sealed, seen *seenSet) {
 		m.entries = append(m.entries, s)
 		m.unknown[s] = true
 	default:
-		m.refused = append(m.refused, Note{
+		m.refused = append(m.refused, refusal{s.hash, Note{
 			Kind: NoteRefused, Node: s.Entry.Stamp.Node, Key: s.Entry.EntryKey(), From: m.From,
 			Text: fmt.Sprintf("entry %s, sent by %q, refused: %v", s, m.From, err),
-		})
+		}})
 	}
+}
+
+// refusal is why an entry is not taken.
+type refusal struct {
+	hash hash
+	note Note
 }
 
 // entriesPacket carries whole batches and entries by themselves.

@@ -16,16 +16,16 @@ type Config struct {
 	Cluster     string
 	Self        policy.NodeID
 	Key         ed25519.PrivateKey
-	Former      []ed25519.PublicKey      // keys that Self had before: what they signed on its disk is sealed anew
-	Members     map[policy.NodeID]Member // the nodes of the configuration, Self among them
-	Incarnation uint64                   // higher than at any earlier start; raised by itself where peers know a higher one
-	Lost        func(policy.SiteID) bool // declared lost; nil: none
-	Void        func(policy.Entry) bool  // written in a site while it was declared lost, not to be taken in for now; nil: none
-	Obsolete    func(policy.Entry) bool  // of no effect any more, not to be taken in again; nil: none
-	VoteTTL     time.Duration            // a vote not refreshed for so long is silence; 0: 3 s
-	Tombstones  time.Duration            // the least age at which a tombstone is collected; 0: 24 h
-	Direct      int                      // up to so many live peers are told of news at once, more by gossip; 0: 50
-	Rand        *rand.Rand               // nil: seeded by the runtime
+	Former      map[policy.NodeID][]ed25519.PublicKey // keys that nodes had before: what they signed is taken from the own disk alone
+	Members     map[policy.NodeID]Member              // the nodes of the configuration, Self among them
+	Incarnation uint64                                // higher than at any earlier start; raised by itself where peers know a higher one
+	Lost        func(policy.SiteID) bool              // declared lost; nil: none
+	Void        func(policy.Entry) bool               // written in a site while it was declared lost, not to be taken in for now; nil: none
+	Obsolete    func(policy.Entry) bool               // of no effect any more, not to be taken in again; nil: none
+	VoteTTL     time.Duration                         // a vote not refreshed for so long is silence; 0: 3 s
+	Tombstones  time.Duration                         // the least age at which a tombstone is collected; 0: 24 h
+	Direct      int                                   // up to so many live peers are told of news at once, more by gossip; 0: 50
+	Rand        *rand.Rand                            // nil: seeded by the runtime
 }
 
 // Replica holds the entries of one node, and brings them and those of its peers together. It is a state machine: it has no
@@ -153,8 +153,12 @@ func New(cfg Config, stored []*Sealed, now time.Time) (*Replica, Out, error) {
 		switch err := r.ring.check(s, r.seen); {
 		case err == nil || errors.Is(err, errUnknownAuthor):
 			r.load(s)
-		case r.byFormerKey(s):
+		case r.byFormerKey(s) && s.Entry.Stamp.Node == cfg.Self:
 			again = append(again, s.Entry)
+		case r.byFormerKey(s):
+			v := s.countersign(cfg.Cluster, cfg.Self, cfg.Key)
+			r.load(v)
+			r.out.Keep = append(r.out.Keep, v)
 		default:
 			r.note(Note{Kind: NoteRefused, Node: s.Entry.Stamp.Node, Key: s.Entry.EntryKey(), Text: fmt.Sprintf("stored entry %s left out: %v", s, err)})
 		}
@@ -167,13 +171,14 @@ func New(cfg Config, stored []*Sealed, now time.Time) (*Replica, Out, error) {
 	return r, r.done(now), nil
 }
 
-// byFormerKey says whether this node signed an entry with a key that it had before.
+// byFormerKey says whether the author of an entry signed it with a key that it had before.
 func (r *Replica) byFormerKey(s *Sealed) bool {
-	if s.Entry.Stamp.Node != r.cfg.Self || s.later {
+	author := s.Entry.Stamp.Node
+	if s.later {
 		return false
 	}
-	for _, key := range r.cfg.Former {
-		former := &Keyring{cluster: r.cfg.Cluster, keys: map[policy.NodeID]ed25519.PublicKey{r.cfg.Self: key}}
+	for _, key := range r.cfg.Former[author] {
+		former := &Keyring{cluster: r.cfg.Cluster, keys: map[policy.NodeID]ed25519.PublicKey{author: key}}
 		if former.check(s, r.seen) == nil {
 			return true
 		}
@@ -233,13 +238,15 @@ func setDefaults(cfg *Config) {
 	}
 }
 
-// Reconfigure takes a new configuration: parked entries are judged again, and what nodes wrote that are no longer in it is
-// countersigned. Incarnation and Rand stay. After an error nothing has changed.
+// Reconfigure takes a new configuration: parked entries are judged again, and what nodes wrote that are no longer in it, or
+// have another key, is countersigned. Incarnation and Rand stay. After an error nothing has changed.
 func (r *Replica) Reconfigure(cfg Config, now time.Time) (Out, error) {
+	old := r.ring
 	if err := r.configure(cfg); err != nil {
 		return Out{}, err
 	}
 	r.vouchForDeparted()
+	r.vouchForRekeyed(old)
 	r.unpark(now)
 	return r.done(now), nil
 }
@@ -346,7 +353,7 @@ func (r *Replica) dispatch(m *Message, p *peer, now time.Time) {
 }
 
 func (r *Replica) receiveEntries(m *Message, now time.Time) {
-	r.out.Notes = append(r.out.Notes, m.refused...)
+	r.refuse(m.refused)
 	before := r.seq
 	due := map[policy.NodeID][]policy.Stamp{}
 	for _, s := range m.entries {

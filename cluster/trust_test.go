@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -261,6 +262,68 @@ func TestWhatALeavingNodeWroteStaysAndNothingMoreOfIt(t *testing.T) {
 		if n, _ := g.nodes[id].r.Digest(); n != 1 {
 			t.Errorf("%s holds %d after a restart", id, n)
 		}
+	}
+}
+
+func TestWhatANodeWroteWithAFormerKeyStaysAndNothingMoreOfIt(t *testing.T) {
+	g := newRig(t, 3, 1)
+	g.upAll()
+	c := g.nodes["n3"]
+	g.write(c, g.entry(c, policy.KindDrain, "site/s1", "{}"))
+	g.mustAgree(time.Second)
+	old := g.members["n3"].PublicKey
+	public, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.members = maps.Clone(g.members)
+	g.members["n3"] = Member{Site: g.members["n3"].Site, PublicKey: public}
+	g.keys["n3"] = key
+	rekeyed := func(id policy.NodeID) Config {
+		cfg := g.config(id)
+		cfg.Former = map[policy.NodeID][]ed25519.PublicKey{"n3": {old}}
+		return cfg
+	}
+
+	// n1 takes the new configuration while it runs, n2 starts with it, n3 has another folder by now.
+	a := g.nodes["n1"]
+	out, err := a.r.Reconfigure(rekeyed("n1"), g.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.decoder.SetKeyring(a.r.Keyring())
+	g.handle(a, out)
+	if len(out.Keep) != 1 || out.Keep[0].countBy != "n1" {
+		t.Fatalf("n1 keeps %v", out.Keep)
+	}
+	stored := slices.Collect(maps.Values(g.nodes["n2"].disk))
+	if _, out, err := New(rekeyed("n2"), stored, g.now); err != nil || len(out.Notes) > 0 || len(out.Keep) != 1 || out.Keep[0].countBy != "n2" {
+		t.Fatalf("n2 keeps %v, notes %v, %v", out.Keep, out.Notes, err)
+	}
+	delete(g.nodes, "n2")
+	g.order = []policy.NodeID{"n1", "n3"}
+	g.start("n3", nil)
+	g.upAll()
+	g.mustAgree(time.Second)
+	if n, _ := g.nodes["n3"].r.Digest(); n != 1 || len(g.nodes["n3"].notes(NoteRefused)) > 0 {
+		t.Fatalf("n3 holds %d, notes %v", n, g.nodes["n3"].out.Notes)
+	}
+
+	// Anything more under the old key is refused, also where its holder vouches for itself.
+	late := sealed(t, 3, policy.Entry{Kind: policy.KindDrain, Key: "site/s2", Stamp: policy.Stamp{Wall: g.now.UnixMilli(), Node: "n3"}})
+	g.inject("n1", singlesPacket("n3", late, false))
+	if n, _ := a.r.Digest(); n != 1 || len(a.notes(NoteRefused)) != 1 {
+		t.Errorf("n1 holds %d, notes %v", n, a.out.Notes)
+	}
+	late[0] = late[0].countersign("test", "n3", key)
+	g.inject("n1", singlesPacket("n3", late, false))
+	if n, _ := a.r.Digest(); n != 1 || len(a.notes(NoteRefused)) != 2 {
+		t.Errorf("n1 holds %d, notes %v", n, a.out.Notes)
+	}
+	// And it survives a restart.
+	g.start("n1", a.disk)
+	if n, _ := g.nodes["n1"].r.Digest(); n != 1 {
+		t.Errorf("n1 holds %d after a restart", n)
 	}
 }
 

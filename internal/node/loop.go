@@ -67,6 +67,7 @@ type loop struct {
 	audit     *cluster.Audit
 	unwritten []policy.Entry // audit records that are not on the disk yet
 	key       ed25519.PrivateKey
+	keys      []byte // public ones that nodes had, as the disk has them
 	revision  *policy.Revision
 	held      bool // the start is held
 	deployed  *deployment

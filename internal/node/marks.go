@@ -15,7 +15,7 @@ import (
 type marks struct {
 	incarnation uint64 // of the last start
 	chain       string // name of the audit's
-	keys        []byte // public keys that the node signed with
+	keys        []byte // public keys that nodes had
 	refill      refillMark
 }
 

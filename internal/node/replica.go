@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -110,7 +111,7 @@ func (l *loop) begin(st stored) error {
 	now := clock()
 	incarnation := max(st.marks.incarnation+1, uint64(now.UnixMilli()))
 	cfg := l.replicaConfig(incarnation)
-	cfg.Former = publicKeys(st.marks.keys)
+	cfg.Former = knownKeys(st.marks.keys)
 	r, out, err := cluster.New(cfg, st.sealed, now)
 	if err != nil {
 		return err
@@ -123,7 +124,8 @@ func (l *loop) begin(st stored) error {
 	}
 	first := r.Commit(sealed, now)
 	chain := cmp.Or(st.marks.chain, cluster.NewChain(self))
-	l.disk.Mark(marks{incarnation: incarnation, chain: chain, keys: withKey(st.marks.keys, l.key)}, sealed)
+	l.keys = withKeys(st.marks.keys, cfg.Members)
+	l.disk.Mark(marks{incarnation: incarnation, chain: chain, keys: l.keys}, sealed)
 	if err := l.openAudit(chain); err != nil {
 		return err
 	}
@@ -148,7 +150,10 @@ func (l *loop) reconfigure() {
 		l.log.Error("the exchange with other nodes goes on as before", "error", err)
 		return
 	}
-	l.follow(l.replica.Keyring(), members(l.deployed.settings, l.key))
+	now := members(l.deployed.settings, l.key)
+	l.keys = withKeys(l.keys, now)
+	l.disk.Mark(marks{keys: l.keys}, nil)
+	l.follow(l.replica.Keyring(), now)
 	l.absorb(out)
 }
 
@@ -206,24 +211,37 @@ func (l *loop) sight(s sighting) {
 	l.lookedAround()
 }
 
-// publicKeys are the keys that a node signed with.
-func publicKeys(stored []byte) []ed25519.PublicKey {
-	var list []ed25519.PublicKey
-	for key := range slices.Chunk(stored, ed25519.PublicKeySize) {
-		if len(key) == ed25519.PublicKeySize {
-			list = append(list, key)
-		}
+// maxKnownKeys is how many keys of one node are remembered, the last ones.
+const maxKnownKeys = 8
+
+// knownKeys are the public keys that nodes had in this node's configurations, as the disk has them.
+func knownKeys(stored []byte) map[policy.NodeID][]ed25519.PublicKey {
+	var known map[policy.NodeID][]ed25519.PublicKey
+	if json.Unmarshal(stored, &known) != nil {
+		return nil
 	}
-	return list
+	for node, keys := range known {
+		known[node] = slices.DeleteFunc(keys, func(k ed25519.PublicKey) bool { return len(k) != ed25519.PublicKeySize })
+	}
+	return known
 }
 
-// withKey adds the key of now to those that a node signed with.
-func withKey(stored []byte, key ed25519.PrivateKey) []byte {
-	public := key.Public().(ed25519.PublicKey)
-	if slices.ContainsFunc(publicKeys(stored), func(k ed25519.PublicKey) bool { return k.Equal(public) }) {
-		return stored
+// withKeys adds the keys of now to those that nodes had.
+func withKeys(stored []byte, now map[policy.NodeID]cluster.Member) []byte {
+	known := knownKeys(stored)
+	if known == nil {
+		known = map[policy.NodeID][]ed25519.PublicKey{}
 	}
-	return slices.Concat(stored, public)
+	for node, m := range now {
+		keys := slices.DeleteFunc(known[node], func(k ed25519.PublicKey) bool { return k.Equal(m.PublicKey) })
+		keys = append(keys, m.PublicKey)
+		known[node] = keys[max(0, len(keys)-maxKnownKeys):]
+	}
+	text, err := json.Marshal(known)
+	if err != nil {
+		return stored // maps of octets always encode
+	}
+	return text
 }
 
 // adopted are entries of format 1 as this release keys them: a move's number was part of its key.

@@ -31,7 +31,7 @@ import (
 //	meta    "incarnation"   of the last start (8 octets, big endian)
 //	meta    "chain"         name of the node's audit chain
 //	meta    "refilling"     there while the node is filled from its peers
-//	meta    "keys"          public keys that the node signed with (32 octets each)
+//	meta    "keys"          public keys that nodes had in the configurations, this one too (JSON: node, keys in base64)
 //
 // Format 1, of a node that knew no others, had a bucket entries of unsigned
 // policy.Entry. They are sealed at the first start of this release.
