@@ -1,7 +1,11 @@
 package faults
 
 import (
+	"compress/gzip"
+	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -61,5 +65,91 @@ func TestFolderSetBack(t *testing.T) {
 			l.Eventually(20*time.Second, sameAudit(l))
 			verified(t, l)
 		})
+	}
+}
+
+// TestUpgrade starts the first of three nodes on the database of the release before, which knew no
+// other node and signed nothing (format 1, written by that release): its orders and its moves count,
+// on all nodes, and are kept as this release keeps them.
+func TestUpgrade(t *testing.T) {
+	topology := lab.Default()
+	topology.Silent = true
+	l := lab.New(t, topology)
+	a, b := l.Node("edge-a1"), l.Node("edge-b1")
+	unpack(t, filepath.Join("testdata", "format1.db.gz"), filepath.Join(a.DataDir(), "state.db"))
+	l.Site("city-a").KillBalancers() // as it was for the release before
+	for _, n := range l.Nodes() {
+		n.Launch()
+	}
+	l.Eventually(20*time.Second, l.Answers("shop.example.", "198.18.5.5"))
+	l.Eventually(20*time.Second, l.Answers(steered, "203.0.113.20"))
+	for _, n := range l.Nodes() {
+		l.Eventually(10*time.Second, kept(n))
+	}
+	l.Eventually(10*time.Second, agree(l))
+
+	b.Stop()
+	b.EmptyDataDir()
+	a.Kill9()
+	a.Start()
+	b.Start()
+	l.Eventually(20*time.Second, kept(b))
+	do(t, b, "override", "clear", "shop.example", "--reason", "by this release")
+	l.Eventually(5*time.Second, l.Answers("shop.example.", "203.0.113.20"))
+	a.Kill9()
+	a.Isolate()
+	a.Start()
+	l.Eventually(5*time.Second, l.Answers("shop.example.", "203.0.113.20", a))
+	a.Rejoin()
+	l.Site("city-a").HealBalancers()
+	l.Eventually(20*time.Second, l.Answers(steered, "203.0.113.10"))
+	verified(t, l)
+}
+
+// kept, for Eventually: a node has the drain and the move that the release before made.
+func kept(n *lab.Node) func() error {
+	return func() error {
+		var s struct {
+			Decision struct {
+				Drains   []struct{ Key, Author, Reason string }
+				Services []struct {
+					Service string
+					Move    uint64
+					Moved   time.Time
+				}
+			}
+		}
+		if err := read(n, &s, "status"); err != nil {
+			return err
+		}
+		d := s.Decision
+		if len(d.Drains) != 1 || d.Drains[0].Key != "endpoint/shop/remote" || d.Drains[0].Author != "root" || d.Drains[0].Reason != "by the release before" {
+			return fmt.Errorf("%s has the drains %+v", n.Name(), d.Drains)
+		}
+		then := time.Date(2026, 11, 26, 5, 26, 0, 0, time.UTC)
+		if len(d.Services) != 1 || d.Services[0].Move != 2 || d.Services[0].Moved.Sub(then).Abs() > time.Minute {
+			return fmt.Errorf("%s serves %+v, and not the second move, of %s", n.Name(), d.Services, then)
+		}
+		return nil
+	}
+}
+
+func unpack(t *testing.T, from, to string) {
+	t.Helper()
+	f, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err == nil {
+		err = os.WriteFile(to, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
