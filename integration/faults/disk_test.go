@@ -214,6 +214,7 @@ func TestTruncatedStore(t *testing.T) {
 	l.Eventually(10*time.Second, agree(l))
 
 	t.Run("damaged while the node was down", func(t *testing.T) {
+		l.Eventually(20*time.Second, sameAudit(l)) // what it alone holds would be lost
 		b.Kill9()
 		spoil(t, store)
 		b.Start()

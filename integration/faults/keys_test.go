@@ -158,9 +158,10 @@ func TestGossipKeysTurn(t *testing.T) {
 	verified(t, l)
 }
 
-// TestNodeKeyReplaced gives a node another key of its own, as after a theft: in the configuration
-// of all nodes, taken by reload. Its earlier orders and records stay, on nodes that start anew and
-// on one that lost its folder, and what is signed with the old key from then on is refused.
+// TestNodeKeyReplaced gives a node another key of its own, as after a theft, in the configuration
+// of all nodes: once taken by reload, once by restarts and with the node's folder lost. Its earlier
+// orders and records stay, on nodes that start anew and on one that lost its folder, and what is
+// signed with the old key from then on is refused.
 func TestNodeKeyReplaced(t *testing.T) {
 	l := together(t, lab.Default())
 	a, b, far := l.Node("edge-a1"), l.Node("edge-b1"), l.Node("edge-r1")
@@ -195,6 +196,29 @@ func TestNodeKeyReplaced(t *testing.T) {
 	l.Eventually(20*time.Second, agree(l))
 	l.Eventually(20*time.Second, sameAudit(l))
 	l.Steady(3*time.Second, calm(l))
+
+	last := newKey(t)
+	lastKey, err := node.LoadIdentity(last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range l.Nodes() {
+		edit(t, n, publicText(key), publicText(lastKey))
+	}
+	b.Stop()
+	edit(t, b, fresh, last)
+	b.EmptyDataDir()
+	for _, n := range []*lab.Node{a, far} {
+		n.Stop()
+		n.Start()
+		l.Eventually(20*time.Second, l.Answers(steered, "198.18.3.2"))
+	}
+	b.Start()
+	l.Eventually(20*time.Second, l.Answers("shop.example.", "198.18.3.1"))
+	l.Eventually(20*time.Second, l.Answers(steered, "198.18.3.2"))
+	l.Eventually(20*time.Second, agree(l))
+	l.Eventually(20*time.Second, sameAudit(l))
+	l.Eventually(20*time.Second, calm(l))
 
 	thief := impostor(t, l, "edge-b1", stolen)
 	out, err := thief.Write([]policy.Entry{override("edge-b1", "198.18.6.6", time.Now())}, time.Now())

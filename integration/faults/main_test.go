@@ -157,9 +157,10 @@ func calm(l *lab.Lab) func() error {
 	}
 }
 
-// verified has every node check the audit.
+// verified has every node check the audit, once all hold the same.
 func verified(t *testing.T, l *lab.Lab) {
 	t.Helper()
+	l.Eventually(20*time.Second, sameAudit(l))
 	for _, n := range l.Nodes() {
 		if out := n.CLI(append([]string{"audit", "verify"}, socket(n)...)...); out.Code != 0 {
 			t.Errorf("audit verify on %s:\n%s%s", n.Name(), out.Stdout, out.Stderr)
