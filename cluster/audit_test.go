@@ -204,7 +204,7 @@ func TestAForkIsKeptAsideAndNoted(t *testing.T) {
 
 func TestNobodyWritesIntoAnothersChain(t *testing.T) {
 	g := newRig(t, 2, 1)
-	e := policy.Entry{Kind: policy.KindAudit, Key: "n2/aa/1", Stamp: policy.Stamp{Wall: 1, Node: "n1"}, Value: []byte("{}")}
+	e := policy.Entry{Kind: policy.KindAudit, Key: "n2/aa/1", Stamp: policy.Stamp{Wall: epoch.UnixMilli(), Node: "n1"}, Value: []byte("{}")}
 	g.inject("n2", singlesPacket("n1", sealed(t, 1, e), false))
 	b := g.nodes["n2"]
 	if n, _ := b.r.Digest(); n != 0 || len(b.notes(NoteRefused)) != 1 {

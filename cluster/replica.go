@@ -357,6 +357,9 @@ func (r *Replica) receiveEntries(m *Message, now time.Time) {
 	before := r.seq
 	due := map[policy.NodeID][]policy.Stamp{}
 	for _, s := range m.entries {
+		if r.stale(s, now) {
+			continue
+		}
 		held := r.takeMessage(m, s, now)
 		if held && m.wantAck {
 			due[s.Entry.Stamp.Node] = append(due[s.Entry.Stamp.Node], s.Entry.Stamp)
@@ -370,6 +373,12 @@ func (r *Replica) receiveEntries(m *Message, now time.Time) {
 	if r.seq != before && r.gossiping(now) {
 		r.passOn(m.packet, now)
 	}
+}
+
+// stale says whether an entry is too old to come as news. Anyone can send recorded packets of news again, also when the tombstone
+// of what they bring is gone everywhere. An entry that is still held comes by an exchange, which can't be replayed.
+func (r *Replica) stale(s *Sealed, now time.Time) bool {
+	return now.Sub(s.Entry.Stamp.Time()) > r.cfg.Tombstones/2
 }
 
 // OrderKeys tells every node to do a step of a key rotation; the caller does it too. That all have done it shows in

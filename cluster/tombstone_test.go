@@ -61,6 +61,45 @@ func TestTombstonesGoOnceEveryNodeHeldThem(t *testing.T) {
 	}
 }
 
+func TestRecordedNewsDoNotBringBackWhatWasEnded(t *testing.T) {
+	g := newRig(t, 3, 1)
+	for _, id := range g.order {
+		n := g.nodes[id]
+		n.cfg.Tombstones = 10 * time.Minute
+		if _, err := n.r.Reconfigure(n.cfg, g.now); err != nil {
+			t.Fatal(err)
+		}
+		n.decoder.SetKeyring(n.r.Keyring())
+	}
+	g.upAll()
+	a := g.nodes["n1"]
+	var news []byte
+	g.tap = func(from, to policy.NodeID, p Packet) {
+		if m, err := g.nodes["n2"].decoder.Decode(p.Data); to == "n2" && err == nil && m.kind == typeEntries && news == nil {
+			news = p.Data
+		}
+	}
+	live := g.entry(a, policy.KindDrain, "site/s1", "{}")
+	g.order1(a, live)
+	g.mustAgree(time.Second)
+	dead := g.entry(a, policy.KindDrain, "site/s1", "")
+	dead.Deleted, dead.Ends = true, live.Stamp
+	g.order1(a, dead)
+	g.run(20 * time.Minute)
+	if n, _ := a.r.Digest(); n != 0 || news == nil {
+		t.Fatalf("%d held, %d octets of news recorded", n, len(news))
+	}
+	for range 3 {
+		g.inject("n2", news)
+		g.run(time.Minute)
+	}
+	for _, id := range g.order {
+		if n, _ := g.nodes[id].r.Digest(); n != 0 {
+			t.Errorf("%s holds %d", id, n)
+		}
+	}
+}
+
 func TestATombstoneIsNotCollectedYoung(t *testing.T) {
 	g := newRig(t, 2, 1)
 	g.upAll()

@@ -195,7 +195,7 @@ func TestEntriesOfUnknownAuthorsAreParkedAndJudgedAgain(t *testing.T) {
 	}
 	// What is forged does not come in by waiting.
 	reconfigure(cfg)
-	forged := sealedIn(t, "test", 2, policy.Entry{Kind: policy.KindDrain, Key: "site/s9", Stamp: policy.Stamp{Wall: 9, Node: "n9"}})
+	forged := sealedIn(t, "test", 2, policy.Entry{Kind: policy.KindDrain, Key: "site/s9", Stamp: policy.Stamp{Wall: epoch.UnixMilli(), Node: "n9"}})
 	g.inject("n2", singlesPacket("n1", forged, false))
 	if b.r.Parked() != 1 {
 		t.Fatalf("%d parked", b.r.Parked())
@@ -214,7 +214,7 @@ func TestEntriesOfUnknownAuthorsAreParkedAndJudgedAgain(t *testing.T) {
 func TestParkingIsBounded(t *testing.T) {
 	g := newRig(t, 2, 1)
 	for i := range 3 * maxParked {
-		g.inject("n2", singlesPacket("n1", sealedIn(t, "test", 9, policy.Entry{Kind: policy.KindDrain, Key: fmt.Sprint(i), Stamp: policy.Stamp{Wall: 9, Node: "n9"}, Value: make([]byte, 2000)}), false))
+		g.inject("n2", singlesPacket("n1", sealedIn(t, "test", 9, policy.Entry{Kind: policy.KindDrain, Key: fmt.Sprint(i), Stamp: policy.Stamp{Wall: epoch.UnixMilli(), Node: "n9"}, Value: make([]byte, 2000)}), false))
 	}
 	if p := g.nodes["n2"].r.parked; len(p.list) > maxParked || p.bytes > maxParkedBytes || len(p.list) < 100 {
 		t.Errorf("%d entries, %d octets", len(p.list), p.bytes)
