@@ -166,7 +166,28 @@ func (n *Node) judge(ctx context.Context, o policy.Order) (policy.Preview, error
 	if v.err != nil && !errors.As(v.err, &refusal) {
 		v.err = fmt.Errorf("%w: %w", api.ErrInvalid, v.err)
 	}
+	v.preview.Warnings = append(v.preview.Warnings, n.clockWarnings(o)...)
 	return v.preview, v.err
+}
+
+// clockWarnings tell who gives an order of clocks that differ from this node's. An expiry is by the
+// clock of the node that it is given on.
+func (n *Node) clockWarnings(o policy.Order) []string {
+	var ahead []string
+	for cause := range n.situation().notes {
+		if node, is := strings.CutPrefix(cause, noteCause(cluster.NoteSkew, "")); is {
+			ahead = append(ahead, node)
+		}
+	}
+	if len(ahead) == 0 {
+		return nil
+	}
+	slices.Sort(ahead)
+	text := "what " + strings.Join(ahead, ", ") + " wrote is stamped ahead of this node's clock: is it right?"
+	if o.For > 0 {
+		text += " Where it is not, the time of this order ends too early for the others: give it on another node"
+	}
+	return []string{text}
 }
 
 // seal signs the entries of an order.

@@ -200,10 +200,15 @@ func (n *Node) ownAlarms(s situation) []policy.AlarmStatus {
 	return all
 }
 
+// noteCause names the alarm of what was found about a node.
+func noteCause(kind cluster.NoteKind, node policy.NodeID) string {
+	return "entries/" + string(kind) + "/" + string(node)
+}
+
 // note has people told of what the exchange of entries found. A cause that was acknowledged
 // is told again only when something else is found.
 func (n *Node) note(f cluster.Note) {
-	cause := "entries/" + string(f.Kind) + "/" + string(f.Node)
+	cause := noteCause(f.Kind, f.Node)
 	n.change(func(s *situation) {
 		notes := maps.Clone(s.notes)
 		if notes == nil {
