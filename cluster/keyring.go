@@ -51,7 +51,7 @@ func (k *Keyring) check(s *Sealed, seen *seenSet) error {
 	if seen.has(key) {
 		return nil
 	}
-	if !ed25519.Verify(author, statement, s.sig[:]) {
+	if !verifies(author, statement, s.sig[:]) {
 		if s.countBy != s.Entry.Stamp.Node && k.checkCounter(s) == nil {
 			return nil // of a key that its author had before, says a node that held it then
 		}
@@ -66,7 +66,7 @@ func (k *Keyring) checkCounter(s *Sealed) error {
 	switch {
 	case s.countSig == nil || !present:
 		return errUnknownAuthor
-	case !ed25519.Verify(by, counterStatement(k.cluster, s.hash), s.countSig[:]):
+	case !verifies(by, counterStatement(k.cluster, s.hash), s.countSig[:]):
 		return errors.New("the countersignature is not " + string(s.countBy) + "'s")
 	}
 	return nil

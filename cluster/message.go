@@ -142,7 +142,7 @@ func (d *Decoder) open(m *Message, r *reader) error {
 	if signed < 2 || len(r.b) < ed25519.SignatureSize {
 		return fmt.Errorf("no room for a signature")
 	}
-	if !ed25519.Verify(key, packetStatement(m.ring.cluster, m.packet[:signed]), m.packet[signed:]) {
+	if !verifies(key, packetStatement(m.ring.cluster, m.packet[:signed]), m.packet[signed:]) {
 		return fmt.Errorf("the signature is not the sender's, or the cluster's name is not %q", m.ring.cluster)
 	}
 	r.b = r.b[:len(r.b)-ed25519.SignatureSize]
@@ -261,5 +261,5 @@ func (r *Replica) signedPacket(kind uint8, to policy.NodeID, body []byte) []byte
 	b = putU64(b, r.incarnation)
 	b = putU64(b, r.counter)
 	b = append(b, body...)
-	return append(b, ed25519.Sign(r.cfg.Key, packetStatement(r.cfg.Cluster, b))...)
+	return append(b, signs(r.cfg.Key, packetStatement(r.cfg.Cluster, b))...)
 }

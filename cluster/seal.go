@@ -80,7 +80,7 @@ func signBatch(cluster string, key ed25519.PrivateKey, batch []*Sealed) {
 		leaves[i] = s.hash
 	}
 	root, paths := treePaths(leaves)
-	sig := signature(ed25519.Sign(key, batchStatement(cluster, len(batch), root)))
+	sig := signature(signs(key, batchStatement(cluster, len(batch), root)))
 	for i, s := range batch {
 		s.count, s.index, s.path, s.sig = uint32(len(batch)), uint32(i), paths[i], &sig
 	}
@@ -106,7 +106,7 @@ func counterStatement(cluster string, leaf hash) []byte {
 // countersign returns the entry vouched for by a present node.
 func (s *Sealed) countersign(cluster string, by policy.NodeID, key ed25519.PrivateKey) *Sealed {
 	c := *s
-	sig := signature(ed25519.Sign(key, counterStatement(cluster, s.hash)))
+	sig := signature(signs(key, counterStatement(cluster, s.hash)))
 	c.countBy, c.countSig = by, &sig
 	return &c
 }
