@@ -5,10 +5,11 @@ GO       ?= go
 VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 20000x
 KILLS    ?= 200
+SCHEDULES ?= 200000
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 PEERS    := integration/peers
 
-.PHONY: run build test setup lint unit integration fuzz lab lab-accuracy bench-dns bench-zones bench-probe soak soak-crash soak-stories soak-failover clean
+.PHONY: run build test setup lint unit integration sim fuzz lab lab-accuracy bench-dns bench-zones bench-probe soak soak-crash soak-stories soak-failover soak-sim clean
 
 run: build
 	./bin/pharos demo
@@ -19,11 +20,12 @@ build:
 setup:
 	$(PEERS)/install $(PEERS)/packages.txt
 
-test: setup build lint unit integration fuzz
+test: setup build lint unit integration sim fuzz
 	@echo "all passed"
 
 lint:
 	$(GO) vet ./...
+	$(GO) vet -tags simulation ./cluster ./integration/simulation
 	$(GO) tool staticcheck ./...
 	@out=$$($(GO) tool gofumpt -l .); test -z "$$out" || { echo "not formatted (go tool gofumpt -w .):"; echo "$$out"; exit 1; }
 	$(GO) mod verify >/dev/null
@@ -39,6 +41,11 @@ unit:
 integration: build
 	$(GO) test -timeout 20m -count=1 $$($(GO) list ./integration/... | grep -v /stories)
 	$(GO) test -timeout 20m -count=1 -parallel 4 ./integration/stories
+
+# Random schedules of cuts, crashes and orders on the real deciding and the real exchange, with quick stand-ins for
+# signatures; with real ones a few are among the tests of integration.
+sim:
+	$(GO) test -tags simulation -timeout 10m -count=1 -v -run Schedules ./integration/simulation
 
 # Each fuzzer for FUZZTIME, beside its committed corpus. A number of runs, not a time: with a time, go test
 # may report its own deadline as a finding. For longer: make fuzz FUZZTIME=10m
@@ -77,7 +84,7 @@ soak-crash: build
 	PHAROS_KILLS=$(KILLS) $(GO) test -run TestNodesKilled -count=1 -timeout 0 -v ./integration/faults
 
 # The long forms of the tests, one after the other: hours.
-soak: soak-crash soak-stories soak-failover
+soak: soak-crash soak-stories soak-failover soak-sim
 
 # The stories of integration/stories with holds of a minute and losses of five. PHAROS_SEED=N repeats a run's losses.
 soak-stories: build
@@ -86,6 +93,9 @@ soak-stories: build
 # How fast the nodes move, 50 runs, with the emulator's better mode: on a machine that does nothing else.
 soak-failover: build
 	PHAROS_SOAK=1 $(GO) test -count=1 -timeout 0 -v -run TestFailover ./integration/stories
+# SCHEDULES random schedules from PHAROS_SEED (1) on.
+soak-sim:
+	PHAROS_SCHEDULES=$(SCHEDULES) $(GO) test -tags simulation -timeout 0 -count=1 -v -run Schedules ./integration/simulation
 
 clean:
 	rm -rf bin

@@ -29,6 +29,8 @@ var mayImport = map[string][]string{
 	"integration/faults":  {},
 	"integration/stories": {},
 
+	"integration/simulation": {"policy", "cluster"},
+
 	"integration/lab":      {"integration/lab/lab"},
 	"integration/lab/wan":  {},
 	"integration/lab/host": {},

@@ -1,0 +1,74 @@
+package simulation
+
+import (
+	"time"
+
+	"github.com/scloudstack/pharos/policy"
+)
+
+// truth is how things are, whatever the nodes make of it.
+type truth struct {
+	w       *World
+	refuses map[policy.TargetID]bool // answers no
+	silent  map[policy.TargetID]bool // answers nothing
+	// Since when it is so, as of the last change of anything.
+	reach  map[sight]since // a node gets the answer of a target
+	link   map[pair]since  // gossip gets from one node to another and back
+	cuts   bool            // there was one ever
+	losses bool
+}
+
+type sight struct {
+	node   policy.NodeID
+	target policy.TargetID
+}
+
+type pair struct{ a, b policy.NodeID }
+
+type since struct {
+	is bool
+	at time.Duration
+}
+
+func newTruth(w *World) *truth {
+	return &truth{
+		w: w, refuses: map[policy.TargetID]bool{}, silent: map[policy.TargetID]bool{},
+		reach: map[sight]since{}, link: map[pair]since{},
+	}
+}
+
+// look finds how things are after a change.
+func (t *truth) look() {
+	now := t.w.now
+	for _, n := range t.w.nodes {
+		for id, target := range t.w.top.targets {
+			there := place{site: target.site}
+			is := n.life != nil && !t.refuses[id] && !t.silent[id] && t.w.net.passes(n.place, there) && t.w.net.passes(there, n.place)
+			if k := (sight{n.id, id}); t.reach[k].is != is || t.reach[k] == (since{}) {
+				t.reach[k] = since{is, now}
+			}
+		}
+		for _, m := range t.w.nodes {
+			is := n.life != nil && m.life != nil && t.w.linked(n, m)
+			if k := (pair{n.id, m.id}); t.link[k].is != is {
+				t.link[k] = since{is, now}
+			}
+		}
+	}
+	t.cuts = t.cuts || len(t.w.net.cut)+len(t.w.net.isolated) > 0
+	t.losses = t.losses || len(t.w.net.loss) > 0
+}
+
+// reached says whether a node has got a target's answers for so long.
+func (t *truth) reached(n *node, id policy.TargetID, d time.Duration) bool {
+	s := t.reach[sight{n.id, id}]
+	return s.is && t.w.now-s.at >= d
+}
+
+func (t *truth) linkedFor(n, m *node, d time.Duration) bool {
+	if n == m {
+		return true
+	}
+	s := t.link[pair{n.id, m.id}]
+	return s.is && t.w.now-s.at >= d
+}
