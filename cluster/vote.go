@@ -96,6 +96,9 @@ func (r *Replica) receiveVote(m *Message, p *peer, now time.Time) {
 	if old != nil && old.incarnation != v.incarnation {
 		p.met = false // it was started again
 	}
+	if old == nil && !p.met { // it is heard again: what was begun into the silence waits too long for its next attempt
+		p.out, p.retry = nil, time.Time{}
+	}
 	p.vote, p.heard = v, now
 	if !v.whole && !now.Before(p.ask) {
 		p.ask = now.Add(refreshEvery / 2)
