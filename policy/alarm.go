@@ -133,7 +133,11 @@ func (t *turn) raiseAt(cause string) time.Time {
 	if !ok || !e.Deleted || e.Stamp.Node == t.ix.cfg.Self {
 		return t.now
 	}
-	return later(t.now, e.Stamp.Time().Add(reword))
+	cleared := e.Stamp.Time()
+	if cleared.After(t.now.Add(maxSkew)) {
+		return t.now // by a clock that is far off: it must not keep an alarm down until its time comes
+	}
+	return later(t.now, cleared.Add(reword))
 }
 
 func later(a, b time.Time) time.Time {
