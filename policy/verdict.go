@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -183,7 +185,7 @@ func (t *turn) recountVoted(lists ...States) {
 
 // recountFailing finds anew what fails here and what a peer's vote, fresh now, may count against.
 func (t *turn) recountFailing(p *peer) {
-	for i := range t.failing {
+	for _, i := range slices.Sorted(maps.Keys(t.failing)) { // sorted, so that a step replays
 		if p.states.raw(i) == Down {
 			t.recount(i, false)
 		}
