@@ -157,13 +157,20 @@ func (n *node) send(list []cluster.Packet) {
 				continue
 			}
 			n.w.after(d, func() { to.receive(p.Data) })
+			if n.w.rand.IntN(200) == 0 { // now and then one comes twice, the second time late
+				n.w.after(d+time.Duration(n.w.rand.Int64N(int64(2*time.Second))), func() { to.receive(p.Data) })
+			}
 		}
 	}
 }
 
 // receive takes a packet, if the node runs.
 func (n *node) receive(data []byte) {
-	if n.life == nil {
+	switch {
+	case n.life == nil:
+		return
+	case n.stopped(): // it waits in the socket's buffer
+		n.after(0, func() { n.receive(data) })
 		return
 	}
 	m, err := n.decoder.Decode(data)
@@ -189,7 +196,7 @@ const (
 func (w *World) watchMembers() {
 	for _, n := range w.nodes {
 		for _, p := range w.nodes {
-			if n != p && n.life != nil {
+			if n != p && n.life != nil && !n.stopped() {
 				n.watchMember(p)
 			}
 		}
@@ -228,10 +235,10 @@ func (w *World) reaches(a, b *node) bool {
 		return true
 	}
 	return slices.ContainsFunc(w.nodes, func(c *node) bool {
-		return c != a && c != b && c.life != nil && w.linked(a, c) && w.linked(c, b)
+		return c != a && c != b && c.life != nil && !c.stopped() && w.linked(a, c) && w.linked(c, b)
 	})
 }
 
 func (w *World) linked(a, b *node) bool {
-	return w.net.gossips(a.place, b.place) && w.net.gossips(b.place, a.place)
+	return !a.stopped() && !b.stopped() && w.net.gossips(a.place, b.place) && w.net.gossips(b.place, a.place)
 }

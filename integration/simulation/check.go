@@ -89,7 +89,7 @@ func (c *checker) plan() {
 	look = func() {
 		c.compare()
 		for _, n := range c.w.nodes {
-			if n.life != nil && n.revision != nil {
+			if n.life != nil && n.revision != nil && !n.stopped() {
 				c.judgeHeld(n)
 				if looks%4 == 0 {
 					c.judgeKnown(n)

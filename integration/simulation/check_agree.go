@@ -37,7 +37,7 @@ func (c *checker) compare() {
 }
 
 func (c *checker) comparable(a, b *node) bool {
-	if a.life == nil || b.life == nil || !a.serving || !b.serving || a.state.Held() != "" || b.state.Held() != "" {
+	if a.life == nil || b.life == nil || a.stopped() || b.stopped() || !a.serving || !b.serving || a.state.Held() != "" || b.state.Held() != "" {
 		return false
 	}
 	if a.skew != b.skew { // what time changes comes at other times

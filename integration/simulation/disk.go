@@ -87,7 +87,7 @@ func (w *writer) commit() {
 	if w.n.w.rand.IntN(30) == 0 {
 		took += time.Duration(w.n.w.rand.Int64N(int64(400 * time.Millisecond)))
 	}
-	w.n.after(took, func() {
+	w.n.after(max(took, w.n.stalled-w.n.w.now), func() {
 		w.land()
 		flight := w.flight
 		w.busy, w.flight = false, nil

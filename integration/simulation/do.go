@@ -22,6 +22,7 @@ type verb struct {
 //	loss A B PERCENT                       between two sites, both ways
 //	deaf NODE · mute NODE · isolate NODE · restore NODE
 //	kill NODE · start NODE · empty NODE    empty kills first
+//	stop NODE DURATION · stall NODE DURATION   the process, as by SIGSTOP; its disk
 //	clock NODE DURATION                    from the next start on
 //	refuse SITE · silence SITE · answer SITE   the balancer there
 //	uplink SITE up|down                    what the site requires
@@ -62,6 +63,8 @@ func verbs() map[string]verb {
 		"kill":    {1, 1, "node", (*World).doKill},
 		"start":   {1, 1, "node", (*World).doStart},
 		"empty":   {1, 1, "node", (*World).doEmpty},
+		"stop":    {2, 2, "node", (*World).doStop},
+		"stall":   {2, 2, "node", (*World).doStall},
 		"clock":   {2, 2, "node", (*World).doClock},
 		"refuse":  {1, 1, "site", (*World).doBalancer},
 		"silence": {1, 1, "site", (*World).doBalancer},
@@ -137,6 +140,19 @@ func (w *World) doEmpty(a Action) {
 	n.empty()
 }
 
+func (w *World) doStop(a Action) {
+	d, _ := time.ParseDuration(a.Args[1])
+	if n := w.node(a.Args[0]); n.life != nil {
+		n.frozen = w.now + d
+		w.after(d, w.changed)
+	}
+}
+
+func (w *World) doStall(a Action) {
+	d, _ := time.ParseDuration(a.Args[1])
+	w.node(a.Args[0]).stalled = w.now + d
+}
+
 func (w *World) doClock(a Action) {
 	d, _ := time.ParseDuration(a.Args[1])
 	w.node(a.Args[0]).nextSkew = d
@@ -155,6 +171,9 @@ func (w *World) doUplink(a Action) {
 func (w *World) heal() {
 	w.say("* heal")
 	w.net.heal()
+	for _, n := range w.nodes {
+		n.frozen, n.stalled = w.now, w.now
+	}
 	w.changed()
 	for _, n := range w.nodes {
 		if n.life == nil {

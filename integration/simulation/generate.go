@@ -268,6 +268,14 @@ func (g *generator) siteAlone(at time.Duration) {
 
 func (g *generator) nodeTrouble(at time.Duration) {
 	node := g.node()
+	switch g.IntN(5) {
+	case 0:
+		g.add(at, "stop", node, (200*time.Millisecond + g.span(12*time.Second)).String())
+		return
+	case 1:
+		g.add(at, "stall", node, (200*time.Millisecond + g.span(8*time.Second)).String())
+		return
+	}
 	g.add(at, g.one("deaf", "mute", "isolate"), node)
 	if end, ok := g.back(at); ok {
 		g.add(end, "restore", node)

@@ -27,6 +27,8 @@ type node struct {
 	nextSkew time.Duration // from the next one
 	disk     *disk
 	died     time.Duration // when its last life ended
+	frozen   time.Duration // until when it is stopped, as by SIGSTOP: what comes to it waits
+	stalled  time.Duration // until when its disk writes nothing
 	*life                  // nil: it does not run
 }
 
@@ -62,12 +64,20 @@ func (n *node) time() time.Time { return epoch.Add(n.w.now + n.skew) }
 // after plans something for this life.
 func (n *node) after(d time.Duration, do func()) {
 	l := n.life
-	n.w.after(d, func() {
-		if n.life == l {
+	var try func()
+	try = func() {
+		switch {
+		case n.life != l:
+		case n.stopped():
+			n.w.after(min(n.frozen-n.w.now, 20*time.Millisecond), try) // it may end sooner than it was to
+		default:
 			do()
 		}
-	})
+	}
+	n.w.after(d, try)
 }
+
+func (n *node) stopped() bool { return n.w.now < n.frozen }
 
 // arm sets a timer.
 func (n *node) arm(a *alarmClock, at time.Duration, do func()) {
@@ -203,7 +213,7 @@ func (n *node) judge() {
 // kill ends a life at once.
 func (n *node) kill() {
 	n.writer.crash()
-	n.life, n.died = nil, n.w.now
+	n.life, n.died, n.frozen = nil, n.w.now, n.w.now
 }
 
 // empty takes away all that is on the disk.

@@ -88,7 +88,7 @@ func parseOverride(o *policy.Order, words []string) error {
 // doOrder gives a person's order: judged, on the disk, obeyed. See Node.Order of internal/node.
 func (w *World) doOrder(a Action) {
 	n := w.node(a.Args[0])
-	if n.life == nil {
+	if n.life == nil || n.stopped() {
 		return
 	}
 	o, err := parseOrder(a.Args[1:])

@@ -43,7 +43,7 @@ func (t *truth) look() {
 	for _, n := range t.w.nodes {
 		for id, target := range t.w.top.targets {
 			there := place{site: target.site}
-			is := n.life != nil && !t.refuses[id] && !t.silent[id] && t.w.net.passes(n.place, there) && t.w.net.passes(there, n.place)
+			is := n.life != nil && !n.stopped() && !t.refuses[id] && !t.silent[id] && t.w.net.passes(n.place, there) && t.w.net.passes(there, n.place)
 			if k := (sight{n.id, id}); t.reach[k].is != is || t.reach[k] == (since{}) {
 				t.reach[k] = since{is, now}
 			}
