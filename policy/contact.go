@@ -18,7 +18,8 @@ const (
 // standing is how a site of the electorate stands for this node.
 type standing struct {
 	site   int
-	silent time.Time // since when none of its nodes is heard; zero: one is
+	silent time.Time // since when none of its nodes is heard: its last vote, else the start; zero: one is
+	found  time.Time // when that was known: a vote counts for a while
 	blind  time.Time // since when those that are heard suspect themselves; zero: one does not
 }
 
@@ -34,7 +35,7 @@ func (s *State) standings() []standing {
 			p := &s.peers[n]
 			switch {
 			case !p.live:
-				st.silent = later(st.silent, p.since)
+				st.silent, st.found = later(st.silent, p.last()), later(st.found, p.since)
 			case p.vote.Suspect:
 				heard, st.blind = true, later(st.blind, p.doubted)
 			default:
@@ -66,7 +67,7 @@ func (s *State) missing() (silent, blind []string, speaking int, ripe bool, due 
 		switch {
 		case !st.silent.IsZero():
 			silent = append(silent, name)
-			wait(st.silent)
+			wait(st.found)
 		case !st.blind.IsZero():
 			blind = append(blind, name)
 			wait(st.blind)
@@ -112,7 +113,7 @@ func (t *turn) contactAlarms() []alarm {
 	need := t.seats/2 + 1
 	way := "pharos status"
 	if len(silent) > 0 && speaking < need {
-		way = "pharos site lost " + strings.Join(silent, " ") + " --reason ..."
+		way = lostCommand(silent)
 	}
 	switch {
 	case speaking < need:
@@ -171,6 +172,15 @@ func (s *State) differing(what int) []string {
 	return list
 }
 
+// lostCommand declares sites lost. A site that is cut off looks from here like one that is gone, and serves on.
+func lostCommand(sites []string) string {
+	are := " are"
+	if len(sites) == 1 {
+		are = " is"
+	}
+	return "pharos site lost " + strings.Join(sites, " ") + " --reason ...  # only if " + strings.Join(sites, ", ") + are + " really gone: ask there first"
+}
+
 // majorityText is the majority in one sentence, "" where it is whole.
 func (s *State) majorityText(now time.Time) string {
 	silent, since := 0, time.Time{}
@@ -183,21 +193,34 @@ func (s *State) majorityText(now time.Time) string {
 	own := s.ix.ownSite()
 	switch {
 	case own >= 0 && len(s.ix.probers[own]) > 0 && !s.seated[own]:
-		return fmt.Sprintf("site %s is declared lost, serving revision %d", s.ix.sites[own].ID, s.rev.Number)
+		return fmt.Sprintf("site %s is declared lost%s", s.ix.sites[own].ID, s.serving())
 	case silent == 0 && s.majority:
 		return ""
 	}
 	if d := now.Sub(s.started); d < silentFor && !s.majority {
 		return fmt.Sprintf("started %s ago, hears %d of %d sites so far", ago(d), s.seats-silent, s.seats)
 	}
-	majority := "no majority"
-	if s.majority {
-		majority = "a majority decides"
+	text := "this node's own site is not heard"
+	if silent > 0 {
+		text = fmt.Sprintf("%d of %d sites silent for %s", silent, s.seats, ago(now.Sub(since)))
 	}
-	if silent == 0 {
-		return fmt.Sprintf("this node's own site is not heard, %s, serving revision %d", majority, s.rev.Number)
+	switch {
+	case !s.majority:
+		text += ", no majority"
+	case s.hold != nil:
+		text += ", a majority is heard"
+	default:
+		text += ", a majority decides"
 	}
-	return fmt.Sprintf("%d of %d sites silent for %v, %s, serving revision %d", silent, s.seats, ago(now.Sub(since)), majority, s.rev.Number)
+	return text + s.serving()
+}
+
+// serving ends a sentence with what is served; a held node serves nothing.
+func (s *State) serving() string {
+	if s.hold != nil {
+		return ""
+	}
+	return fmt.Sprintf(", serving revision %d", s.rev.Number)
 }
 
 // ago is a time as people say it: seconds below a minute, then minutes.

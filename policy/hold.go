@@ -24,14 +24,14 @@ func (s *State) Held() string {
 	if s.hold == nil {
 		return ""
 	}
-	away := "an empty folder"
-	if !s.hold.stamped.IsZero() {
-		away = "more than " + s.rejoinAfter().String() + " without serving, last at " + s.hold.stamped.UTC().Format(time.DateTime)
-		if s.hold.stamped.After(s.hold.since) {
-			away = "a clock behind " + s.hold.stamped.UTC().Format(time.DateTime) + ", when it last served"
-		}
+	last := s.hold.stamped.UTC().Format(time.DateTime)
+	switch {
+	case s.hold.stamped.IsZero():
+		return "it started with an empty folder"
+	case s.hold.stamped.After(s.hold.since):
+		return "it started with a clock behind " + last + ", when it last served"
 	}
-	return "it started with " + away
+	return "it started after more than " + length(s.rejoinAfter()) + " without serving, last at " + last
 }
 
 func (s *State) rejoinAfter() time.Duration {
@@ -186,11 +186,10 @@ func (s *State) holdAlarm() alarm {
 	for _, id := range s.unmet() {
 		names = append(names, string(id))
 	}
-	sites := strings.Join(names, " ")
 	return alarm{
 		"held/" + string(s.ix.cfg.Self),
-		fmt.Sprintf("node %s answers no steered name: %s. It waits until it has merged with %s; if that is gone: pharos site lost %s, or pharos cluster rejoin --alone to serve what this node remembers",
-			s.ix.cfg.Self, s.Held(), strings.Join(names, ", "), sites),
-		"pharos site lost " + sites + " --reason ...",
+		fmt.Sprintf("node %s answers no steered name: %s. It waits until it has merged with %s: ask there first, it may be serving. Only where it is really gone: pharos site lost, or pharos cluster rejoin --alone to serve what this node remembers",
+			s.ix.cfg.Self, s.Held(), strings.Join(names, ", ")),
+		lostCommand(names),
 	}
 }

@@ -25,6 +25,14 @@ type peer struct {
 	met     bool // all entries were exchanged with it since the start
 }
 
+// last is when a node that is silent was last heard, else since when it is waited for.
+func (p *peer) last() time.Time {
+	if p.heard.IsZero() {
+		return p.since
+	}
+	return p.heard
+}
+
 // lists are the target lists of other configurations that votes name.
 type lists struct {
 	known map[[32]byte][]TargetID

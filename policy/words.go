@@ -1,6 +1,10 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // word returns the name of v among names, or a number for a value out of range.
 func word(v uint8, names []string) string {
@@ -17,6 +21,18 @@ func parseWord(text []byte, names []string) (uint8, error) {
 		}
 	}
 	return 0, fmt.Errorf("%q is none of %q", text, names)
+}
+
+// length is a length of time without the zeros that Go prints behind it: "10m", not "10m0s".
+func length(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 var (

@@ -165,6 +165,9 @@ ORDERS
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
+	if !strings.HasPrefix(text, "edge-r1 in remote · held · ") {
+		t.Errorf("the first line does not say that it is held:\n%s", text)
+	}
 	s.Decision.Members = s.Decision.Members[2:3]
 	if text := printed(func(p *page) { p.status(s) }); strings.Contains(text, "NODES") {
 		t.Errorf("a node that is alone needs no table:\n%s", text)

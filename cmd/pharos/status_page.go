@@ -12,7 +12,7 @@ import (
 
 // status is the node at a glance: what is wrong first, what to do last.
 func (p *page) status(s api.Status) {
-	p.node(s.Node)
+	p.node(s.Node, s.Decision.Held != "")
 	now := s.Node.Now
 	p.standing(s.Decision)
 	if len(s.Alarms) > 0 {
@@ -36,9 +36,11 @@ func (p *page) status(s api.Status) {
 	p.next(s)
 }
 
-func (p *page) node(n api.NodeStatus) {
+func (p *page) node(n api.NodeStatus, held bool) {
 	state := p.paint(green, "serving")
 	switch {
+	case held && n.Mode != "observe":
+		state = p.paint(red, "held")
 	case !n.Readiness.Ready:
 		state = p.paint(red, "not ready: "+n.Readiness.Why)
 	case n.Mode == "observe":
