@@ -151,22 +151,20 @@ func later(a, b time.Time) time.Time {
 // for those before it.
 func (t *turn) mayWrite(cause string, r raised, is bool) (wait time.Duration, from time.Time, mine bool) {
 	if owner, own := ownerOf(cause); own {
-		if _, there := t.ix.nodeOf[owner]; there {
-			return 0, from, owner == t.ix.cfg.Self
+		if n, there := t.ix.nodeOf[owner]; there && !t.lostNode(n) {
+			return 0, from, n == t.ix.self
 		}
 	}
 	if is && r.stamp.Node == t.ix.cfg.Self {
 		return 0, from, true
 	}
 	if n, there := t.ix.nodeOf[r.stamp.Node]; is && there && !strings.HasPrefix(cause, conflictCause) {
-		if t.peers[n].live {
-			return 0, from, false
-		}
-		switch site := t.ix.nodes[n].site; {
-		case site < 0 || !t.viewed(cause):
-		case t.IsLost(t.ix.sites[site].ID):
+		switch {
+		case t.lostNode(n): // its word counts for nobody, so that it can't clear it
 			from = r.stamp.Time().Add(silentFor)
-		default:
+		case t.peers[n].live:
+			return 0, from, false
+		case t.viewed(cause) && t.ix.nodes[n].site >= 0:
 			from = t.peers[n].since.Add(outOfSight)
 		}
 	}
@@ -177,6 +175,12 @@ func (t *turn) mayWrite(cause string, r raised, is bool) (wait time.Duration, fr
 		}
 	}
 	return time.Duration(before) * turnAfter, from, true
+}
+
+// lostNode says that what a node writes counts for nothing here: its site is another, and declared lost.
+func (s *State) lostNode(n int) bool {
+	site := s.ix.nodes[n].site
+	return site >= 0 && site != s.ix.ownSite() && s.IsLost(s.ix.sites[site].ID)
 }
 
 // viewed says that an alarm tells of what its node hears, so that another that sees no cause for it may

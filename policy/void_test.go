@@ -35,3 +35,35 @@ func TestVoid(t *testing.T) {
 		t.Error("refilled with nothing, it remembers the loss")
 	}
 }
+
+// TestAlarmOfALostSite wants an alarm that a node can't clear any more, since its site was declared lost
+// meanwhile, to be cleared by those that hold it: it would name the way out of what is over.
+func TestAlarmOfALostSite(t *testing.T) {
+	now := time.UnixMilli(10_000)
+	cfg := &Config{
+		Self:  "a",
+		Sites: []Site{{ID: "sa", Metro: "m"}, {ID: "sb", Metro: "m"}, {ID: "sc", Metro: "m"}},
+		Nodes: []Node{{ID: "a", Site: "sa", Probes: true}, {ID: "b", Site: "sb", Probes: true}, {ID: "c", Site: "sc", Probes: true}},
+	}
+	s, _ := Start(cfg, Stored{Stamped: now}, now)
+	value := encode(Alarm{Text: "node b answers no steered name", Way: "pharos site lost sc", Since: now})
+	heard := func(counter uint64, now time.Time) {
+		Step(s, Heard{{Node: "b", Incarnation: 1, Counter: counter, List: s.ix.list, States: newStates(len(s.ix.targets))}}, now)
+	}
+	heard(1, now)
+	Step(s, Merged{{Kind: KindAlarm, Key: "held/b", Stamp: Stamp{Wall: 10_000, Node: "b"}, Value: value}}, now)
+	for i := range 10 {
+		heard(uint64(i+2), now.Add(time.Duration(i)*time.Second))
+	}
+	if _, is := s.raised["held/b"]; !is {
+		t.Fatal("the alarm of another node was cleared while it could do so itself")
+	}
+	now = now.Add(10 * time.Second)
+	Step(s, Merged{{Kind: KindSiteLost, Key: "sb", Stamp: Stamp{Wall: 5_000, Node: "c"}, Author: "ann", Reason: "fire"}}, now)
+	for i := range 5 {
+		heard(uint64(i+20), now.Add(time.Duration(i)*time.Second))
+	}
+	if e, is := s.raised["held/b"]; is {
+		t.Errorf("still raised: %+v", e)
+	}
+}
