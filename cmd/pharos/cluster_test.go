@@ -328,3 +328,22 @@ func TestSinceIsALengthOrATime(t *testing.T) {
 		}
 	}
 }
+
+func TestSiteState(t *testing.T) {
+	requires := []policy.RequirementStatus{{Name: "uplink"}}
+	silent := policy.SiteStatus{Votes: true, Silent: noon.Add(-4 * time.Minute)}
+	for want, s := range map[string]policy.SiteStatus{
+		"lost":            {Lost: true, Drained: true},
+		"drained":         {Drained: true, Votes: true},
+		"silent for 4m":   silent,
+		"down":            {Votes: true, Health: policy.Down, Requires: requires, Silent: silent.Silent},
+		"up":              {Votes: true, Heard: true, Health: policy.Up, Requires: requires},
+		"heard":           {Votes: true, Heard: true},
+		"suspects itself": {Votes: true, Heard: true, Abstains: true, Requires: requires},
+		"not judged":      {},
+	} {
+		if got := siteState(s, noon).text; got != want {
+			t.Errorf("%+v: %q, want %q", s, got, want)
+		}
+	}
+}

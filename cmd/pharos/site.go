@@ -43,7 +43,7 @@ func (p *page) siteList(s api.Status) {
 	t := &table{}
 	t.head("SITE", "METRO", "ROLE", "STATE", "ENDPOINTS", "NODES")
 	for _, site := range s.Decision.Sites {
-		t.add(c(string(site.Site)), c(string(site.Metro)), c(site.Role.String()), siteState(site),
+		t.add(c(string(site.Site)), c(string(site.Metro)), c(site.Role.String()), siteState(site, s.Decision.Now),
 			endpointsUp(s.Decision.Services, site.Site), c(siteNodes(s, site.Site)))
 	}
 	p.table(t)

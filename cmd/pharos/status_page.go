@@ -144,7 +144,7 @@ func (p *page) sites(d policy.Status) {
 	t := &table{indent: "  "}
 	t.head("SITE", "METRO", "ROLE", "STATE", "ENDPOINTS", "")
 	for _, s := range d.Sites {
-		t.add(c(string(s.Site)), c(string(s.Metro)), c(s.Role.String()), siteState(s), endpointsUp(d.Services, s.Site), c(siteNotes(s, d.Drains)))
+		t.add(c(string(s.Site)), c(string(s.Metro)), c(s.Role.String()), siteState(s, d.Now), endpointsUp(d.Services, s.Site), c(siteNotes(s, d.Drains)))
 	}
 	p.table(t)
 }
@@ -173,17 +173,26 @@ func endpointsUp(services []policy.ServiceStatus, site policy.SiteID) cell {
 	}
 }
 
-func siteState(s policy.SiteStatus) cell {
+// siteState is what is most to be known of a site. One that requires nothing is judged by its endpoints
+// alone, so it is told how its nodes are heard.
+func siteState(s policy.SiteStatus, now time.Time) cell {
 	switch {
 	case s.Lost:
 		return cs(red, "lost")
 	case s.Drained:
 		return cs(yellow, "drained")
-	case len(s.Requires) == 0:
-		return cs(dim, "not judged") // it requires nothing
-	default:
+	case s.Health == policy.Down:
 		return health(s.Health)
+	case s.Votes && !s.Heard:
+		return cs(red, "silent"+quoted(" for ", since(now, s.Silent)))
+	case s.Abstains:
+		return cs(yellow, "suspects itself")
+	case len(s.Requires) > 0:
+		return health(s.Health)
+	case s.Votes:
+		return cs(green, "heard")
 	}
+	return cs(dim, "not judged") // no node of its votes, and it requires nothing
 }
 
 func siteNotes(s policy.SiteStatus, drains []policy.DrainStatus) string {
