@@ -15,6 +15,7 @@ func (t *turn) evaluate(svc int) {
 	main := sv.main
 	if main.move != nil && main.move.Epoch != b.stamp { // of an epoch that is over
 		main = chain{move: t.moves[chainKey(t.ix.services[svc].ID, b.stamp, Stamp{})]}
+		t.tellFollowed(svc, b, chain{}, main)
 	}
 	main, views := t.advance(svc, b, main)
 	sv.main = main

@@ -50,14 +50,14 @@ func (t *turn) advance(svc int, b bound, held chain) (chain, []view) {
 		base.due = wait
 	}
 	if next == nil {
-		t.tellFollowed(in, b, held, base)
+		t.tellFollowed(svc, b, held, base)
 		return base, views
 	}
 	at, known := t.now, !held.at.IsZero() && sameMove(held.move, next)
 	if known {
 		next, at = held.move, held.at
 	} else {
-		t.change(moveSubject(in, b), in.setName(held), in.setName(chain{move: next}), next.Cause)
+		t.change(moveSubject(in, b), in.setName(t.before(svc, b, held)), in.setName(chain{move: next}), next.Cause)
 	}
 	c := chain{move: next, at: at, due: at.Add(time.Duration(t.rank()) * turnAfter), after: base.move, taken: base.taken}
 	if !c.due.After(t.now) {
@@ -98,7 +98,7 @@ func (t *turn) next(in *serviceInfo, svc int, b bound, c chain, views []view) *M
 	}
 	next := &Move{
 		Service: in.ID, Epoch: b.stamp, Number: 1, Set: set, NoneUp: ch.noneUp,
-		Cause: t.cause(in, c, views, ch, marks), Start: t.now, Marks: marks,
+		Cause: t.cause(svc, b, c, views, ch, marks), Start: t.now, Marks: marks,
 	}
 	if b.override != nil {
 		next.Epoch, next.Override, next.OverrideKey = Stamp{}, b.override.Stamp, b.override.Key
@@ -123,7 +123,8 @@ func sameMove(a, b *Move) bool {
 }
 
 // tellFollowed logs a move of another node, and one of this node's that never became an entry.
-func (t *turn) tellFollowed(in *serviceInfo, b bound, held, base chain) {
+func (t *turn) tellFollowed(svc int, b bound, held, base chain) {
+	in := &t.ix.services[svc]
 	if held.move == base.move || sameMove(held.move, base.move) {
 		return
 	}
@@ -134,7 +135,42 @@ func (t *turn) tellFollowed(in *serviceInfo, b bound, held, base chain) {
 			why += "; says " + string(e.Stamp.Node)
 		}
 	}
-	t.change(moveSubject(in, b), in.setName(held), in.setName(base), why)
+	t.change(moveSubject(in, b), in.setName(t.before(svc, b, held)), in.setName(base), why)
+}
+
+// before is the chain that was answered by until now: where that of a bound has no move yet, the one of the epoch
+// before, or of the override that it replaces, else outside of it.
+func (t *turn) before(svc int, b bound, held chain) chain {
+	if held.move != nil {
+		return held
+	}
+	if b.override != nil {
+		for stamp, c := range t.svcs[svc].inside {
+			if stamp != b.override.Stamp && c.move.OverrideKey == b.override.Key {
+				return c
+			}
+		}
+	}
+	return t.svcs[svc].main
+}
+
+// begins says what a chain begins with: a person's order, or nothing before it.
+func (t *turn) begins(svc int, b bound) string {
+	in := &t.ix.services[svc]
+	var text string
+	e := t.entries[EntryKey{KindActiveMetro, string(in.ID)}]
+	switch {
+	case b.override != nil:
+		text = "override " + b.override.Key + " to site " + string(b.override.Override.Site) + " by " + b.override.Author
+	case b.stamp != Stamp{} && e.Stamp == b.stamp:
+		text = "failover to " + string(b.metro) + " by " + e.Author
+	default:
+		return "first decision"
+	}
+	if was := t.before(svc, b, chain{}); was.move != nil {
+		text += ", before it " + in.setName(was)
+	}
+	return text
 }
 
 func moveSubject(in *serviceInfo, b bound) string {
@@ -262,11 +298,12 @@ func (t *turn) stopRamp(in *serviceInfo, m Mark, gate bool) Mark {
 }
 
 // cause says in words what a move changes and why.
-func (t *turn) cause(in *serviceInfo, c chain, views []view, ch choice, marks []Mark) string {
+func (t *turn) cause(svc int, b bound, c chain, views []view, ch choice, marks []Mark) string {
+	in := &t.ix.services[svc]
 	var parts []string
 	switch {
 	case c.move == nil:
-		parts = append(parts, "first decision")
+		parts = append(parts, t.begins(svc, b))
 	case !anyInSet(views):
 		parts = append(parts, "the endpoints left the configuration")
 	}
@@ -300,7 +337,8 @@ func (t *turn) cause(in *serviceInfo, c chain, views []view, ch choice, marks []
 	if len(parts) == 0 {
 		for _, m := range marks {
 			if m.SiteLoss && !c.mark(m.Endpoint).SiteLoss {
-				parts = append(parts, string(m.Endpoint)+" is down with its whole site, and returns by hand")
+				// The set stays, and with it what the move before it was made for.
+				parts = append(parts, c.move.Cause, in.endpointName(in.epOf[m.Endpoint])+" is down with its whole site, and returns by hand")
 				break
 			}
 			if m.Percent != c.mark(m.Endpoint).Percent {
