@@ -254,15 +254,20 @@ func (t *turn) hearAlarm(e Entry) {
 			delete(t.wanted, e.Key)
 		}
 		if was {
-			t.change("alarm "+e.Key, "raised", "clear", "says "+string(e.Stamp.Node))
+			t.heardOf(e, "raised", "clear", "its cause is gone")
 		}
 	case ok:
 		t.raised[e.Key] = raised{a, e.Stamp}
 		if !was {
-			t.change("alarm "+e.Key, "clear", "raised", a.Text+"; says "+string(e.Stamp.Node))
+			t.heardOf(e, "clear", "raised", a.Text)
 		}
 	}
 	t.settle(e.Key)
+}
+
+// heardOf notes a change of an alarm by the node that wrote it.
+func (t *turn) heardOf(e Entry, before, after, why string) {
+	t.fx.Changes = append(t.fx.Changes, Change{Subject: "alarm " + e.Key, Before: before, After: after, Why: why, Heard: e.Stamp.Node})
 }
 
 // acked is the acknowledgement of an alarm, if it was given since the alarm was raised.
@@ -415,8 +420,8 @@ func (t *turn) alarmGlobals() {
 	if e := t.orders.ahead; e != nil {
 		now = append(now, alarm{
 			"clock/" + string(e.Stamp.Node),
-			fmt.Sprintf("%s %s of node %s is stamped %s, which is ahead of this node's clock: one of the clocks is wrong",
-				e.Kind, e.Key, e.Stamp.Node, e.Stamp.Time().Format(time.DateTime)),
+			fmt.Sprintf("%s of node %s is stamped %s, which is ahead of this node's clock: one of the clocks is wrong",
+				OrderText([]Entry{*e}), e.Stamp.Node, e.Stamp.Time().Format(time.DateTime)),
 			"timedatectl status",
 		})
 	}
@@ -437,7 +442,7 @@ func (t *turn) alarmGlobals() {
 	for _, o := range t.orders.suspended {
 		now = append(now, alarm{
 			"suspended/" + string(o.Kind) + "/" + o.Key,
-			fmt.Sprintf("%s %s by %s is suspended: %s; clear it or give it again", o.Kind, o.Key, o.Author, o.suspended), o.way,
+			fmt.Sprintf("%s by %s is suspended: %s; clear it or give it again", OrderText([]Entry{o.Entry}), o.Author, o.suspended), o.way,
 		})
 	}
 	t.raise(t.globals, now)

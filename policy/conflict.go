@@ -28,8 +28,8 @@ func (t *turn) meet(won, lost Entry) {
 		return
 	}
 	t.wanted[cause] = alarm{
-		cause, fmt.Sprintf("two orders on %s %s were given without knowledge of each other: %s stays, %s is lost; give it again if it is meant",
-			won.Kind, won.Key, orderText(won), orderText(lost)),
+		cause, fmt.Sprintf("two orders on %s were given without knowledge of each other: %s stays, %s is lost; give it again if it is meant",
+			subject(won.Kind, won.Key), orderText(won), orderText(lost)),
 		fmt.Sprintf("pharos alarm ack %s", cause),
 	}
 	t.conflicts = append(t.conflicts, cause)

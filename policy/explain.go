@@ -159,7 +159,8 @@ func (s *State) steps(ref nameRef, a *Answer, d decision, group int) []string {
 		say("This node suspects itself: %s. It moves nothing.", why)
 	}
 	for _, o := range s.orders.suspended {
-		say("%s %s is suspended: %s.", o.Kind, o.Key, o.suspended)
+		text := OrderText([]Entry{o.Entry})
+		say("%s of %s is suspended: %s.", strings.ToUpper(text[:1])+text[1:], o.Author, o.suspended)
 	}
 	switch v := d.override; {
 	case v == nil:

@@ -173,7 +173,7 @@ func (t *turn) healthChanged(i int, before HealthState) {
 	})
 	t.touch(t.ix.byTarget[i]...)
 	if !t.ix.alone {
-		t.change("own vote on "+t.ix.targets[i].Label, before.String(), tg.state.String(), tg.reason)
+		t.change("vote "+t.ix.targets[i].Label, before.String(), tg.state.String(), tg.reason)
 	}
 }
 

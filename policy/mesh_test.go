@@ -317,6 +317,9 @@ func (m *mesh) tell(n *member, fx Effects) {
 	}
 	at := m.now.Format("15:04:05.9")
 	for _, c := range fx.Changes {
+		if c.Heard != "" {
+			c.Why += "; says " + string(c.Heard)
+		}
 		m.say("%s %s: %s: %s → %s%s", at, n.id, c.Subject, c.Before, c.After, paren(c.Why))
 	}
 	for _, e := range fx.Store {

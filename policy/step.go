@@ -84,10 +84,11 @@ type ListRequest struct {
 
 // Change is one line of what a step changed, for logs and people.
 type Change struct {
-	Subject string // "target http 10.1.8.10", "service shop", "alarm all-down/shop"
+	Subject string // "target http 10.1.8.10", "vote http 10.1.8.10" (the own), "service shop", "alarm all-down/shop"
 	Before  string
 	After   string
 	Why     string
+	Heard   NodeID // the node whose doing it is, where this one only heard of it; that one audits it
 }
 
 // HealthEntry is the last held health of a target, as kept over a restart.

@@ -23,6 +23,14 @@ type span struct {
 	held   bool   // suspended, or was until it ended
 }
 
+// words are the order, as the command that gave it.
+func (a *span) words() string {
+	if a.live != nil {
+		return OrderText([]Entry{a.live.Entry})
+	}
+	return verb(Entry{Kind: a.kind}) + " " + orderKey(a.kind, a.key)
+}
+
 func (a *span) at(b Stamp) bool {
 	if a.from.Compare(b) >= 0 || a.until != (Stamp{}) && b.Compare(a.until) >= 0 {
 		return false
@@ -227,7 +235,7 @@ func (s *State) suspendPair(o *orders, earlier, later *span) {
 	if off.offSite() != over.site || later.broke(rule, ruleLastEndpoint) {
 		return
 	}
-	o.hold(later, fmt.Sprintf("it meets %s %s, given before it (rule %s)", earlier.kind, earlier.key, rule))
+	o.hold(later, fmt.Sprintf("it meets %s, given before it (rule %s)", earlier.words(), rule))
 }
 
 // suspendLast suspends the loss that, with those before it, leaves no site to decide. What a loss

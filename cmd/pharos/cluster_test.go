@@ -231,6 +231,9 @@ Done: declared lost: city-b, city-c, by ann, in revision 7.
 	})
 	res.Revision, res.Nodes = 0, res.Nodes[:1]
 	wantPage(t, "Stored, by ann.\n", func(p *page) { p.orderResult(api.OrderRequest{Kind: policy.KindGate, Key: "freeze"}, res) })
+	wantPage(t, "Stored, by ann.\nBoth orders stay in the audit: pharos audit list --kind order\n", func(p *page) {
+		p.orderResult(api.OrderRequest{Kind: policy.KindAck, Key: "conflict/override/all"}, res)
+	})
 }
 
 func TestOrdersInWords(t *testing.T) {

@@ -104,6 +104,9 @@ func (p *page) orderResult(r api.OrderRequest, res api.OrderResult) {
 	default:
 		p.linef("%s %s, by %s, in revision %d.", p.paint(green, "Done:"), orderWord(r), res.Author, res.Revision)
 	}
+	if r.Kind == policy.KindAck && !r.Clear && !res.DryRun && strings.HasPrefix(r.Key, "conflict/") {
+		p.linef("Both orders stay in the audit: pharos audit list --kind order")
+	}
 	p.holders(res.Nodes)
 }
 

@@ -111,16 +111,22 @@ func (l *loop) readAudit(list []policy.Entry) {
 }
 
 // recordChanges audits what a step changed of answers, health and alarms.
-func (l *loop) recordChanges(list []policy.Change) {
+func (l *loop) recordChanges(list []policy.Change) { l.record(changeRecords(list)...) }
+
+// changeRecords are changes as the audit has them; what another node changed is in the audit of that one.
+func changeRecords(list []policy.Change) []cluster.Record {
 	records := make([]cluster.Record, 0, len(list))
 	for _, c := range list {
+		if c.Heard != "" {
+			continue
+		}
 		what, subject, ok := strings.Cut(c.Subject, " ")
 		if !ok {
 			what, subject = "change", c.Subject
 		}
 		records = append(records, cluster.Record{Who: "machine", What: what, Subject: subject, Before: c.Before, After: c.After, Why: c.Why})
 	}
-	l.record(records...)
+	return records
 }
 
 // auditPage picks the newest records that are asked for.

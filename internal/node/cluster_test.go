@@ -226,7 +226,7 @@ func TestAuditTellsWhoOrdered(t *testing.T) {
 	eventually(t, "the order is in the audit", func() bool {
 		page, err := r.node.Audit(t.Context(), api.AuditQuery{Limit: 100})
 		return err == nil && slices.ContainsFunc(page.Records, func(a api.AuditRecord) bool {
-			return a.Kind == "order" && a.Author == "root" && a.Subject == "override service/shop" && a.Why == "test"
+			return a.Kind == "order" && a.Author == "root" && a.Subject == "override set service shop site city-b" && a.Why == "test"
 		})
 	})
 }

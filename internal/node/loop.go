@@ -276,7 +276,11 @@ func (l *loop) carryOut(e policy.Effects) {
 		l.block(e.Block)
 	}
 	for _, c := range e.Changes {
-		l.log.Info("change", "subject", c.Subject, "before", c.Before, "after", c.After, "why", c.Why)
+		say := l.log.Info
+		if c.Heard != "" {
+			say = l.log.With("says", c.Heard).Debug
+		}
+		say("change", "subject", c.Subject, "before", c.Before, "after", c.After, "why", c.Why)
 	}
 	l.recordChanges(e.Changes)
 	if held := l.state != nil && l.state.Held() != ""; held != l.held {

@@ -214,10 +214,7 @@ func (n *Node) obey(ctx context.Context, sealed []*cluster.Sealed, record cluste
 
 // orderRecord is an order as the audit has it.
 func orderRecord(o policy.Order, p policy.Preview) cluster.Record {
-	r := cluster.Record{Who: o.Author, What: "order", Subject: string(o.Kind) + " " + orderKeys(o, p), Why: o.Reason}
-	if o.Clear {
-		r.Subject += " cleared"
-	}
+	r := cluster.Record{Who: o.Author, What: "order", Subject: policy.OrderText(p.Entries), Why: o.Reason}
 	for _, rule := range o.BreakGlass {
 		r.Why += " (break-glass " + rule + ")"
 	}

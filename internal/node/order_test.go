@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/scloudstack/pharos/cluster"
 	"github.com/scloudstack/pharos/policy"
 )
@@ -12,12 +14,21 @@ import (
 // the one order that declares them lost.
 func TestAuditNamesAllThatAnOrderIsAbout(t *testing.T) {
 	o := policy.Order{Kind: policy.KindSiteLost, Key: "city-a", Author: "ann", Reason: "flood"}
-	r := orderRecord(o, policy.Preview{Entries: []policy.Entry{{Key: "city-a"}, {Key: "city-b"}}})
-	if want := "site-lost city-a, city-b"; r.Subject != want || r.Who != "ann" || r.Why != "flood" {
+	r := orderRecord(o, policy.Preview{Entries: []policy.Entry{{Kind: policy.KindSiteLost, Key: "city-a"}, {Kind: policy.KindSiteLost, Key: "city-b"}}})
+	if want := "site lost city-a, city-b"; r.Subject != want || r.Who != "ann" || r.Why != "flood" {
 		t.Errorf("%+v, want %s", r, want)
 	}
-	if r := orderRecord(o, policy.Preview{}); r.Subject != "site-lost city-a" {
-		t.Errorf("%+v", r)
+}
+
+// TestAuditLeavesToEachNodeWhatItDid wants an alarm in the audit of the node that raised it, and in no other.
+func TestAuditLeavesToEachNodeWhatItDid(t *testing.T) {
+	got := changeRecords([]policy.Change{
+		{Subject: "alarm margin", Before: "clear", After: "raised", Why: "one more silent site", Heard: "edge-b"},
+		{Subject: "vote http 10.1.8.10", Before: "up", After: "down", Why: "refused"},
+	})
+	want := []cluster.Record{{Who: "machine", What: "vote", Subject: "http 10.1.8.10", Before: "up", After: "down", Why: "refused"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -31,7 +42,7 @@ func TestWhyANodeDoesNotHoldAnOrder(t *testing.T) {
 		{Node: "never"},
 	}}
 	for id, want := range map[policy.NodeID]string{
-		"speaks": "in contact, no word yet", "joined": "in contact, no word yet", "died": "silent for 6s", "gone": "silent for 1m0s",
+		"speaks": "in contact, no word yet", "joined": "in contact, no word yet", "died": "silent for 6s", "gone": "silent for 1m",
 		"never": "never heard", "unknown": "it has no public_key in the configuration",
 	} {
 		if got := h.silence(id, now, 3*time.Second); got != want {

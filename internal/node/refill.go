@@ -87,10 +87,7 @@ func (l *loop) endRefill(met []policy.NodeID) {
 
 // offer shows people an order that was given here while the site was declared lost.
 func (l *loop) offer(e policy.Entry) {
-	what := string(e.Kind) + " " + e.Key
-	if e.Deleted {
-		what += " cleared"
-	}
+	what := policy.OrderText([]policy.Entry{e})
 	text := fmt.Sprintf("%s, ordered here by %s at %s (%s) while this site was declared lost, was set aside; give it again if it is still wanted",
 		what, e.Author, e.Stamp.Time().Format(time.DateTime), e.Reason)
 	l.record(cluster.Record{Who: e.Author, What: "order set aside", Subject: what, Why: e.Reason})

@@ -111,7 +111,7 @@ func (h holders) silence(id policy.NodeID, now time.Time, voteTTL time.Duration)
 	case p.Heard.IsZero():
 		return string(api.NeverHeard)
 	default:
-		return "silent for " + age.Round(time.Second).String()
+		return "silent for " + api.Duration(age.Round(time.Second)).String()
 	}
 }
 
