@@ -3,4 +3,4 @@
 package simulation
 
 // usual is how many schedules a run plays that is told no number: with real signatures.
-const usual = 200
+const usual = 50

@@ -38,7 +38,7 @@ type finding struct {
 }
 
 // TestSchedules plays random schedules: make sim, a part of make test, 2,000 of them, make soak-sim more. With real signatures,
-// which take four fifths of the time, 200.
+// which take four fifths of the time, 50.
 func TestSchedules(t *testing.T) {
 	first, many := setting(t, "PHAROS_SEED", 1), setting(t, "PHAROS_SCHEDULES", usual)
 	if testing.Short() {
