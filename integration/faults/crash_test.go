@@ -209,15 +209,17 @@ func held(l *lab.Lab, all []*orders) func() error {
 func recorded(l *lab.Lab, all []*orders) func() error {
 	return func() error {
 		for _, n := range l.Nodes() {
-			var page struct {
-				Records []struct{ Subject, Why string }
-			}
-			if err := read(n, &page, "audit", "list", "--kind", "order", "--limit", "10000"); err != nil {
-				return err
-			}
 			there := map[string]bool{}
-			for _, r := range page.Records {
-				there[strings.TrimSuffix(r.Subject, " cleared")+" "+r.Why] = true
+			for _, author := range l.Nodes() { // a page has room for the orders of one
+				var page struct {
+					Records []struct{ Subject, Why string }
+				}
+				if err := read(n, &page, "audit", "list", "--of", author.Name(), "--kind", "order", "--limit", "10000"); err != nil {
+					return err
+				}
+				for _, r := range page.Records {
+					there[strings.TrimSuffix(r.Subject, " cleared")+" "+r.Why] = true
+				}
 			}
 			for _, o := range all {
 				for _, i := range o.acknowledged {
