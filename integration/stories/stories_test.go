@@ -30,7 +30,7 @@ func scaled() scale {
 	if soaking() {
 		return scale{runs: 50, hold: "1m", loss: "5m", flap: "3m", rejoin: "10m", dark: "10m30s"}
 	}
-	return scale{runs: 5, hold: "5s", loss: "30s", flap: "15s", rejoin: "3s", dark: "4s"}
+	return scale{runs: 5, hold: "5s", loss: "30s", flap: "40s", rejoin: "3s", dark: "4s"}
 }
 
 // TestStories tells the stories beside this file, several at a time: go test -parallel.
