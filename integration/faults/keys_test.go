@@ -124,7 +124,16 @@ func TestGossipKeysTurn(t *testing.T) {
 		}
 		return nil
 	})
-	do(t, far, "cluster", "keys", "use", newPrint)
+	step := func(n *lab.Node, args ...string) { // refused until it has heard what the others have
+		t.Helper()
+		l.Eventually(20*time.Second, func() error {
+			if out := n.CLI(append([]string{"cluster", "keys"}, args...)...); out.Code != 0 {
+				return fmt.Errorf("keys %q on %s: %+v", args, n.Name(), out)
+			}
+			return nil
+		})
+	}
+	step(far, "use", newPrint)
 	everyNode(func(k map[string][]string) error {
 		if len(k[newPrint]) != 3 {
 			return fmt.Errorf("not all send with the new key: %v", k)
@@ -136,7 +145,7 @@ func TestGossipKeysTurn(t *testing.T) {
 	}
 	write(made.Stdout)
 	do(t, a, "cluster", "keys", "add")
-	do(t, l.Node("edge-b1"), "cluster", "keys", "remove", oldPrint)
+	step(l.Node("edge-b1"), "remove", oldPrint)
 	everyNode(func(k map[string][]string) error {
 		if len(k) != 1 {
 			return fmt.Errorf("one key was expected: %v", k)
