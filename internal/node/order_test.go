@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scloudstack/pharos/cluster"
+	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/policy"
 )
 
@@ -34,19 +35,26 @@ func TestAuditLeavesToEachNodeWhatItDid(t *testing.T) {
 
 func TestWhyANodeDoesNotHoldAnOrder(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	h := holders{peers: []cluster.Peer{
+	h := holders{now: now, ttl: 3 * time.Second, peers: []cluster.Peer{
 		{Node: "speaks", Up: true, Heard: now.Add(-time.Second)},
 		{Node: "joined", Up: true},
 		{Node: "died", Up: true, Heard: now.Add(-6 * time.Second)}, // the membership has not noticed yet
+		{Node: "back", Heard: now.Add(-time.Second)},               // nor that this one is heard again
 		{Node: "gone", Heard: now.Add(-time.Minute)},
 		{Node: "never"},
 	}}
 	for id, want := range map[policy.NodeID]string{
-		"speaks": "in contact, no word yet", "joined": "in contact, no word yet", "died": "silent for 6s", "gone": "silent for 1m",
+		"speaks": "in contact, no word yet", "back": "in contact, no word yet", "joined": "in contact, no word yet", "died": "silent for 6s", "gone": "silent for 1m",
 		"never": "never heard", "unknown": "it has no public_key in the configuration",
 	} {
-		if got := h.silence(id, now, 3*time.Second); got != want {
+		if got := h.silence(id); got != want {
 			t.Errorf("%s: got %q, want %q", id, got, want)
+		}
+	}
+	for i, want := range []bool{true, true, true, true, false, false} {
+		one := holders{now: h.now, ttl: h.ttl, peers: h.peers[i : i+1]}
+		if got := one.waits(api.WaitReachable); got != want {
+			t.Errorf("an order waits for %s: %t, want %t", h.peers[i].Node, got, want)
 		}
 	}
 }

@@ -18,6 +18,8 @@ const ackPoll = 20 * time.Millisecond
 
 // holders is who holds an order, as the loop knows it.
 type holders struct {
+	now   time.Time
+	ttl   time.Duration // of votes
 	peers []cluster.Peer
 	acks  map[policy.NodeID]cluster.Ack
 	lost  map[policy.SiteID]bool
@@ -26,8 +28,8 @@ type holders struct {
 
 // holders asks who has acknowledged all of an order's entries.
 func (n *Node) holders(ctx context.Context, sealed []*cluster.Sealed) (holders, error) {
-	return askLoop(ctx, n.loop, func(l *loop, _ time.Time) holders {
-		h := holders{peers: l.replica.Peers(), acks: map[policy.NodeID]cluster.Ack{}, lost: map[policy.SiteID]bool{}, rev: l.revision}
+	return askLoop(ctx, n.loop, func(l *loop, now time.Time) holders {
+		h := holders{now: now, ttl: l.deployed.settings.Policy.VoteTTL, peers: l.replica.Peers(), acks: map[policy.NodeID]cluster.Ack{}, lost: map[policy.SiteID]bool{}, rev: l.revision}
 		count := map[policy.NodeID]int{}
 		for _, s := range sealed {
 			for _, a := range l.replica.Acked(s.Entry.Stamp) {
@@ -50,9 +52,12 @@ func (h holders) waits(w api.Wait) bool {
 		if _, ok := h.acks[p.Node]; ok || h.lost[p.Site] {
 			return false
 		}
-		return w == api.WaitAll || w == api.WaitReachable && p.Up
+		return w == api.WaitAll || w == api.WaitReachable && (p.Up || h.hears(p))
 	})
 }
+
+// hears says whether a peer's votes come, which the membership may take longer to notice.
+func (h holders) hears(p cluster.Peer) bool { return !p.Heard.IsZero() && h.now.Sub(p.Heard) <= h.ttl }
 
 // spread waits for the other nodes to hold an order, and notes which do.
 func (n *Node) spread(ctx context.Context, g api.Giving, sealed []*cluster.Sealed, result *api.OrderResult) {
@@ -88,7 +93,7 @@ func (n *Node) spread(ctx context.Context, g api.Giving, sealed []*cluster.Seale
 		case acked:
 			to.Holds, to.Revision, to.Digest = true, ack.Revision, hex.EncodeToString(ack.Digest[:])
 		default:
-			to.Note = h.silence(m.Name, clock(), set.Policy.VoteTTL)
+			to.Note = h.silence(m.Name)
 		}
 		result.Nodes = append(result.Nodes, to)
 	}
@@ -99,14 +104,14 @@ func (n *Node) spread(ctx context.Context, g api.Giving, sealed []*cluster.Seale
 
 // silence is why a node has not said that it holds an order, in the words of status: the
 // membership believes a dead node alive for longer than its votes count.
-func (h holders) silence(id policy.NodeID, now time.Time, voteTTL time.Duration) string {
+func (h holders) silence(id policy.NodeID) string {
 	i := slices.IndexFunc(h.peers, func(p cluster.Peer) bool { return p.Node == id })
 	if i < 0 {
 		return "it has no public_key in the configuration"
 	}
 	p := h.peers[i]
-	switch age := now.Sub(p.Heard); {
-	case p.Up && (p.Heard.IsZero() || age <= voteTTL):
+	switch age := h.now.Sub(p.Heard); {
+	case p.Up && p.Heard.IsZero(), h.hears(p):
 		return "in contact, no word yet"
 	case p.Heard.IsZero():
 		return string(api.NeverHeard)
