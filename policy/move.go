@@ -56,7 +56,7 @@ func (t *turn) advance(svc int, b bound, held chain) (chain, []view) {
 	at, known := t.now, !held.at.IsZero() && sameMove(held.move, next)
 	if known {
 		next, at = held.move, held.at
-	} else {
+	} else if !sameSet(held.move, next) { // else it is made anew with other marks
 		t.change(moveSubject(in, b), in.setName(t.before(svc, b, held)), in.setName(chain{move: next}), next.Cause)
 	}
 	c := chain{move: next, at: at, due: at.Add(time.Duration(t.rank()) * turnAfter), after: base.move, taken: base.taken}
@@ -114,18 +114,20 @@ func (t *turn) next(in *serviceInfo, svc int, b bound, c chain, views []view) *M
 
 // sameMove says whether two moves change the same, whenever each was made.
 func sameMove(a, b *Move) bool {
-	if a == nil || b == nil || a.Number != b.Number || a.NoneUp != b.NoneUp || !slices.Equal(a.Set, b.Set) {
-		return false
-	}
-	return slices.EqualFunc(a.Marks, b.Marks, func(x, y Mark) bool {
+	return sameSet(a, b) && slices.EqualFunc(a.Marks, b.Marks, func(x, y Mark) bool {
 		return x.Endpoint == y.Endpoint && x.Ramp == y.Ramp && x.Percent == y.Percent && x.SiteLoss == y.SiteLoss
 	})
+}
+
+// sameSet says whether two moves are of one number and answer the same, whatever they mark.
+func sameSet(a, b *Move) bool {
+	return a != nil && b != nil && a.Number == b.Number && a.NoneUp == b.NoneUp && slices.Equal(a.Set, b.Set)
 }
 
 // tellFollowed logs a move of another node, and one of this node's that never became an entry.
 func (t *turn) tellFollowed(svc int, b bound, held, base chain) {
 	in := &t.ix.services[svc]
-	if held.move == base.move || sameMove(held.move, base.move) {
+	if held.move == base.move || sameSet(held.move, base.move) {
 		return
 	}
 	why := "what it was made for has passed"

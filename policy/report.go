@@ -278,6 +278,9 @@ func (s *State) alarmStatus() []AlarmStatus {
 	list := make([]AlarmStatus, 0, len(s.raised))
 	for _, cause := range s.alarmCauses() {
 		r := s.raised[cause]
+		if _, worse := s.raised["majority"]; worse && cause == "margin" { // of another view, or about to be cleared
+			continue
+		}
 		st := AlarmStatus{Cause: cause, Text: r.Text, Way: r.Way, Since: r.Since}
 		if e, ok := s.acked(cause); ok {
 			st.Acknowledged, st.AckedBy, st.AckedAt, st.AckReason = true, e.Author, e.Stamp.Time(), e.Reason

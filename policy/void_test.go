@@ -67,3 +67,17 @@ func TestAlarmOfALostSite(t *testing.T) {
 		t.Errorf("still raised: %+v", e)
 	}
 }
+
+// TestNoMarginWithoutAMajority wants the warning of another view not shown beside what it warns of.
+func TestNoMarginWithoutAMajority(t *testing.T) {
+	now := time.UnixMilli(10_000)
+	s, _ := Start(&Config{Self: "a", Sites: []Site{{ID: "sa", Metro: "m"}}, Nodes: []Node{{ID: "a", Site: "sa", Probes: true}}}, Stored{Stamped: now}, now)
+	s.raised["margin"] = raised{Alarm: Alarm{Text: "one more silent site"}}
+	if got := s.alarmStatus(); len(got) != 1 || got[0].Cause != "margin" {
+		t.Errorf("alone: %+v", got)
+	}
+	s.raised["majority"] = raised{Alarm: Alarm{Text: "no majority"}}
+	if got := s.alarmStatus(); len(got) != 1 || got[0].Cause != "majority" {
+		t.Errorf("beside the other: %+v", got)
+	}
+}

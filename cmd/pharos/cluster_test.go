@@ -350,3 +350,51 @@ func TestSiteState(t *testing.T) {
 		}
 	}
 }
+
+func TestUnknownEndpointsAreNotCalledDown(t *testing.T) {
+	of := func(states ...policy.HealthState) []policy.ServiceStatus {
+		var s policy.ServiceStatus
+		for _, h := range states {
+			s.Endpoints = append(s.Endpoints, policy.EndpointStatus{Sites: []policy.SiteID{"city-a"}, Health: h})
+		}
+		return []policy.ServiceStatus{s}
+	}
+	for want, services := range map[string][]policy.ServiceStatus{
+		"none": nil, "2 up": of(policy.Up, policy.Up), "1 of 2 up": of(policy.Up, policy.Unknown),
+		"0 of 2 up": of(policy.Down, policy.Unknown), "2 unknown": of(policy.Unknown, policy.Unknown),
+	} {
+		if got := endpointsUp(services, "city-a").text; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	seen := policy.EndpointStatus{Health: policy.Unknown, Detail: "down"}
+	if got, want := endpointNotes(seen), "down for this node"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestSentencesAreBrokenOnATerminal wants a line that is too long broken there, and whole for grep.
+func TestSentencesAreBrokenOnATerminal(t *testing.T) {
+	text := strings.TrimSpace(strings.Repeat("four ", 20))
+	if got := (&page{}).wrap(text, 10, 4); got != text {
+		t.Errorf("without a terminal: %q", got)
+	}
+	for i, line := range strings.Split((&page{width: 50}).wrap(text, 10, 4), "\n") {
+		n := len(line)
+		if i == 0 {
+			n += 10
+		} else if !strings.HasPrefix(line, "    four") {
+			t.Errorf("%q is not indented", line)
+		}
+		if n > 50 || strings.HasSuffix(line, " ") {
+			t.Errorf("%q has %d columns", line, n)
+		}
+	}
+}
+
+func TestStatusDoesNotProposeItself(t *testing.T) {
+	s := api.Status{Node: api.NodeStatus{Now: noon}, Decision: policy.Status{Next: []string{"pharos status", "pharos explain www.shop.example."}}}
+	if text := printed(func(p *page) { p.status(s) }); !strings.HasSuffix(text, "\nNext: pharos explain www.shop.example.\n") {
+		t.Errorf("got\n%s", text)
+	}
+}

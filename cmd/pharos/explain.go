@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -59,7 +60,8 @@ func (p *page) explanation(e policy.Explanation) {
 	t.add(cs(dim, "ttl"), cf("%ds, %s", e.TTL, e.TTLWhy))
 	t.add(cs(dim, "revision"), cf("%d (%s)", e.Revision, short(e.Digest)))
 	if m := e.Move; m != nil {
-		t.add(cs(dim, "move"), cf("%d, %s ago: %s", m.Number, since(e.Now, m.Start), m.Cause))
+		text := fmt.Sprintf("%d, %s ago: %s", m.Number, since(e.Now, m.Start), m.Cause)
+		t.add(cs(dim, "move"), c(p.wrap(text, 12, 12)))
 	}
 	if r := e.Rests; r != nil {
 		t.add(cs(dim, "rests on"), cf("%s %s, written on %s at %s", r.Kind, r.Key, r.Stamp.Node, clock(e.Now, r.Stamp.Time())))
@@ -74,7 +76,7 @@ func (p *page) explanation(e policy.Explanation) {
 	}
 	p.heading("WHY")
 	for i, step := range e.Steps {
-		p.linef("  %d. %s", i+1, step)
+		p.linef("  %d. %s", i+1, p.wrap(step, 5, 5))
 	}
 	p.candidates(e)
 	for _, w := range e.Weights {

@@ -29,9 +29,16 @@ const (
 type page struct {
 	w     io.Writer
 	color bool
+	width int // of the terminal, where sentences are broken; 0: they are not, for grep
 }
 
-func (a *app) page() *page { return &page{w: a.out, color: a.colored()} }
+func (a *app) page() *page {
+	p := &page{w: a.out, color: a.colored()}
+	if f, ok := a.out.(*os.File); ok && a.terminal() {
+		p.width, _, _ = term.GetSize(int(f.Fd()))
+	}
+	return p
+}
 
 // terminal tells whether a person reads the output as it comes.
 func (a *app) terminal() bool {
@@ -60,6 +67,29 @@ func (a *app) show(v any, people func(p *page)) error {
 }
 
 func (p *page) linef(format string, args ...any) { fmt.Fprintf(p.w, format+"\n", args...) }
+
+// wrap breaks a sentence that begins after so many columns; what does not fit stands below, indented.
+func (p *page) wrap(text string, after, indent int) string {
+	if p.width < indent+40 {
+		return text
+	}
+	var b strings.Builder
+	for i, word := range strings.Split(text, " ") {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case after+1+n > p.width:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			after = indent
+		default:
+			b.WriteByte(' ')
+			after++
+		}
+		b.WriteString(word)
+		after += n
+	}
+	return b.String()
+}
 
 func (p *page) heading(text string) { p.linef("\n%s", p.paint(bold, text)) }
 

@@ -57,7 +57,7 @@ func TestRunbooks(t *testing.T) {
 	}
 }
 
-// wholeDemo wants all nodes to hear one another, and each endpoint up for each.
+// wholeDemo wants all nodes to serve and to hear one another, and each endpoint up for each.
 func (r *running) wholeDemo() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -67,6 +67,9 @@ func (r *running) wholeDemo() error {
 		node.Close()
 		if err != nil {
 			return err
+		}
+		if !s.Node.Readiness.Ready {
+			return fmt.Errorf("%s is not ready: %s", name, s.Node.Readiness.Why)
 		}
 		for _, m := range s.Decision.Members {
 			if !m.Heard {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/policy"
@@ -102,7 +103,8 @@ func (p *page) alarms(all []policy.AlarmStatus, now time.Time) {
 		if al.Acknowledged {
 			look, mark = dim, "·"
 		}
-		p.linef("  %s %s  %s (for %s)", p.paint(look, mark), p.paint(look, al.Cause), al.Text, since(now, al.Since))
+		text := p.wrap(fmt.Sprintf("%s (for %s)", al.Text, since(now, al.Since)), 6+utf8.RuneCountInString(al.Cause), 4)
+		p.linef("  %s %s  %s", p.paint(look, mark), p.paint(look, al.Cause), text)
 		if al.Acknowledged {
 			p.linef("    acknowledged by %s %s ago%s", al.AckedBy, since(now, al.AckedAt), quoted(": ", al.AckReason))
 		} else if al.Way != "" {
@@ -151,12 +153,16 @@ func (p *page) sites(d policy.Status) {
 
 // endpointsUp counts a site's endpoints over all services.
 func endpointsUp(services []policy.ServiceStatus, site policy.SiteID) cell {
-	up, all := 0, 0
+	up, unknown, all := 0, 0, 0
 	for _, svc := range services {
 		for _, e := range svc.Endpoints {
 			if slices.Contains(e.Sites, site) {
-				if all++; e.Health == policy.Up {
+				all++
+				switch e.Health {
+				case policy.Up:
 					up++
+				case policy.Unknown:
+					unknown++
 				}
 			}
 		}
@@ -166,6 +172,8 @@ func endpointsUp(services []policy.ServiceStatus, site policy.SiteID) cell {
 		return cs(dim, "none")
 	case up == all:
 		return cs(green, fmt.Sprintf("%d up", up))
+	case unknown == all:
+		return cs(yellow, fmt.Sprintf("%d unknown", all))
 	case up == 0:
 		return cs(red, fmt.Sprintf("0 of %d up", all))
 	default:
@@ -257,7 +265,11 @@ func endpointNotes(e policy.EndpointStatus) string {
 	if e.Percent > 0 && e.Percent < 100 {
 		notes = append(notes, fmt.Sprintf("ramp at %d %%", e.Percent))
 	}
-	if e.Detail != "" && e.Detail != e.Health.String() {
+	switch {
+	case e.Detail == "" || e.Detail == e.Health.String():
+	case e.Detail == policy.Up.String() || e.Detail == policy.Down.String(): // what this node alone sees
+		notes = append(notes, e.Detail+" for this node")
+	default:
 		notes = append(notes, e.Detail)
 	}
 	return strings.Join(notes, " · ")
@@ -293,7 +305,7 @@ func (p *page) orders(d policy.Status, now time.Time) {
 }
 
 func (p *page) next(s api.Status) {
-	next := s.Decision.Next
+	next := slices.DeleteFunc(slices.Clone(s.Decision.Next), func(n string) bool { return n == "pharos status" })
 	if !s.Node.ConfirmBy.IsZero() {
 		next = append([]string{"pharos reload confirm"}, next...)
 	}
