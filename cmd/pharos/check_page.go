@@ -50,9 +50,9 @@ func warned(all []api.Problem) string {
 
 func (p *page) ifAllUp(all []ifAllUp) {
 	t := &table{indent: "  "}
-	t.head("NAME", "CLIENTS", "ANSWER", "TTL")
+	t.head("NAME", "CLIENTS", "TTL", "ANSWER")
 	for _, a := range all {
-		t.add(c(a.Name), c(or(quoted("near ", string(a.Group)), "all")), c(a.Answer), c(a.TTL.String()))
+		t.add(c(a.Name), c(or(quoted("near ", string(a.Group)), "all")), c(a.TTL.String()), c(a.Answer))
 	}
 	p.table(t)
 }

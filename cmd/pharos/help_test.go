@@ -27,6 +27,11 @@ func TestEveryCommandHelps(t *testing.T) {
 			if code != exitDone || !strings.Contains(out.String(), "Examples:") || errs.Len() > 0 {
 				t.Errorf("code %d\n%s%s", code, &out, &errs)
 			}
+			for line := range strings.Lines(out.String()) {
+				if n := len([]rune(strings.TrimRight(line, "\n"))); n > 120 {
+					t.Errorf("a line of the help has %d columns: %q", n, line)
+				}
+			}
 			for line := range strings.Lines(c.Long) {
 				if len([]rune(line)) > 82 {
 					t.Errorf("a line of the long help has %d characters: %q", len([]rune(line)), line)

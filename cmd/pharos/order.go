@@ -31,7 +31,7 @@ func (f *orderFlags) add(cmd *cobra.Command) {
 }
 
 func (f *orderFlags) addWait(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.wait, "wait", string(api.WaitReachable), "who must hold the order before the command returns: `local` (this node), reachable or all")
+	cmd.Flags().StringVar(&f.wait, "wait", string(api.WaitReachable), "`who` must hold it before the command returns: local, reachable or all")
 	cmd.Flags().DurationVar(&f.waitFor, "wait-for", api.DefaultWaitFor, "how long they are waited for")
 	_ = cmd.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions(
 		[]cobra.Completion{string(api.WaitLocal), string(api.WaitReachable), string(api.WaitAll)}, cobra.ShellCompDirectiveNoFileComp))

@@ -61,7 +61,7 @@ counts, or one zone of several).`,
 	f := root.PersistentFlags()
 	f.StringVarP(&a.output, "output", "o", "text", "output `format`: text or json")
 	f.StringVar(&a.dataDir, "data-dir", "", "the node's data `folder` (default $PHAROS_DATA_DIR, else "+config.DefaultDataDir+")")
-	f.StringVar(&a.node, "node", "", "`name` of the node, where the data folder holds several, as a demo's does (default: the first)")
+	f.StringVar(&a.node, "node", "", "`name` of the node, where the data folder holds several (default: the first)")
 	f.StringVar(&a.socket, "socket", "", "`path` of the node's Unix socket (default "+api.SocketName+" in the data folder)")
 	f.StringVar(&a.remote.URL, "server", "", "speak to the node at this `URL` over HTTPS instead")
 	f.StringVar(&a.remote.TokenFile, "token-file", "", "`file` with the bearer token, for --server")

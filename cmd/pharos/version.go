@@ -16,7 +16,7 @@ func (a *app) versionCmd() *cobra.Command {
 	var running bool
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Show what this program is, and with --node what the node runs",
+		Short: "Show what this program is, and with --running what the node runs",
 		Example: `  pharos version
   pharos version --running -o json`,
 		Args: cobra.NoArgs,
