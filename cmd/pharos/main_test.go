@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the scripts under testdata with the real program, its real
-// sockets and real nodes. Each has a free DNS port in $PORT and a data folder
+// sockets and real nodes. Each has a free DNS port in $PORT, one for gossip in $GOSSIP, and a data folder
 // of its own in $PHAROS_DATA_DIR.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -37,11 +37,13 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			port, err := freePort()
-			if err != nil {
-				return err
+			for _, name := range []string{"PORT", "GOSSIP"} {
+				port, err := freePort()
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, strconv.Itoa(port))
 			}
-			env.Setenv("PORT", strconv.Itoa(port))
 			env.Setenv("PHAROS_DATA_DIR", filepath.Join(env.WorkDir, "d"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("TZ", "UTC")
