@@ -126,3 +126,17 @@ func FuzzDecodeReasons(f *testing.F) {
 		}
 	})
 }
+
+func FuzzDecodeTargets(f *testing.F) {
+	f.Add(EncodeTargets([]TargetID{"http-10.1.8.10", "", TargetID(strings.Repeat("x", 300))}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		list, err := DecodeTargets(data)
+		if err != nil {
+			return
+		}
+		again, err := DecodeTargets(EncodeTargets(list))
+		if diff := cmp.Diff(list, again); err != nil || diff != "" {
+			t.Errorf("%v %s", err, diff)
+		}
+	})
+}
