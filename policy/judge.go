@@ -161,6 +161,12 @@ func (s *State) inForce(kind Kind) []Entry {
 		}
 	case KindBlock:
 		list = s.orders.blocks
+	case KindAck:
+		for _, cause := range s.alarmCauses() {
+			if e, ok := s.acked(cause); ok {
+				list = append(list, e)
+			}
+		}
 	default:
 		for _, d := range s.orders.drains {
 			list = append(list, d.Entry)
@@ -476,7 +482,7 @@ func (s *State) gateEntry(o Order, e *Entry) error {
 func (s *State) ackEntry(o Order, e *Entry) error {
 	e.Key = o.Key
 	if o.Clear {
-		return errors.New("an acknowledgement can't be cleared: it goes with its alarm")
+		return s.ending(e)
 	}
 	if _, ok := s.raised[o.Key]; !ok {
 		return unknown("alarm", o.Key, s.alarmCauses())

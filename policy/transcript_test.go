@@ -31,7 +31,7 @@ var update = flag.Bool("update", false, "rewrite the golden transcripts under te
 //	+DURATION                       time passes, with the ticks that were asked for
 //	probe [NxDURATION] TARGET=ok|timeout|refused ...
 //	override KEY [site=S] [addrs=A,...] [ttl=D] [for=D] [unlisted] [keep-other] [break=RULE] · clear KEY
-//	drain KEY [for=D] [break=RULE] · undrain KEY · return SERVICE [SITE] · gate-open NAME · gate-close NAME · ack CAUSE
+//	drain KEY [for=D] [break=RULE] · undrain KEY · return SERVICE [SITE] · gate-open NAME · gate-close NAME · ack CAUSE · unack CAUSE
 //	lost SITE... · readmit SITE... · failover service/SERVICE|all to=METRO · rejoin · block KEY for=D · unblock KEY
 //	dry ORDER                       only judges
 //	entry KIND KEY [by=NODE] [metro=M] [site=S] [ago=D]   an entry that another node wrote
@@ -371,8 +371,8 @@ func (s *story) parseOrder(f []string) Order {
 		}
 	case "gate-open", "gate-close":
 		o.Kind, o.GateOpen = KindGate, plain[0] == "gate-open"
-	case "ack":
-		o.Kind = KindAck
+	case "ack", "unack":
+		o.Kind, o.Clear = KindAck, plain[0] == "unack"
 	case "lost", "readmit":
 		o.Kind, o.Clear, o.Key = KindSiteLost, plain[0] == "readmit", ""
 		for _, id := range plain[1:] {
