@@ -357,10 +357,10 @@ func (r *Replica) receiveEntries(m *Message, now time.Time) {
 	before := r.seq
 	due := map[policy.NodeID][]policy.Stamp{}
 	for _, s := range m.entries {
-		if r.stale(s, now) {
-			continue
+		held := r.holds(s)
+		if !held && !r.stale(s, now) {
+			held = r.takeMessage(m, s, now)
 		}
-		held := r.takeMessage(m, s, now)
 		if held && m.wantAck {
 			due[s.Entry.Stamp.Node] = append(due[s.Entry.Stamp.Node], s.Entry.Stamp)
 		}
@@ -379,6 +379,11 @@ func (r *Replica) receiveEntries(m *Message, now time.Time) {
 // of what they bring is gone everywhere. An entry that is still held comes by an exchange, which can't be replayed.
 func (r *Replica) stale(s *Sealed, now time.Time) bool {
 	return now.Sub(s.Entry.Stamp.Time()) > r.cfg.Tombstones/2
+}
+
+func (r *Replica) holds(s *Sealed) bool {
+	held, ok := r.entries[s.Entry.EntryKey()]
+	return ok && held.hash == s.hash
 }
 
 // OrderKeys tells every node to do a step of a key rotation; the caller does it too. That all have done it shows in

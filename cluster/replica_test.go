@@ -133,6 +133,27 @@ func TestOrdersAreAcknowledgedByWhoHasThemOnDisk(t *testing.T) {
 	}
 }
 
+// TestOrdersOfAClockFarBehindAreAcknowledged wants an order that is too old to be taken as news to be acknowledged all the
+// same once the exchange has brought it.
+func TestOrdersOfAClockFarBehindAreAcknowledged(t *testing.T) {
+	g := newRig(t, 3, 1)
+	g.upAll()
+	for _, id := range g.order {
+		out, _ := g.nodes[id].r.SetVote([]byte("v"), g.now)
+		g.handle(g.nodes[id], out)
+	}
+	g.run(time.Second)
+	a := g.nodes["n1"]
+	e := g.entry(a, policy.KindDrain, "site/s2", "{}")
+	e.Stamp.Wall = g.now.Add(-20 * time.Hour).UnixMilli()
+	stamp := g.order1(a, e)
+	took := g.until(20*time.Second, func() bool { return len(a.r.Acked(stamp)) == 2 })
+	if acks := a.r.Acked(stamp); len(acks) != 2 {
+		t.Fatalf("acknowledged by %v, both expected", acks)
+	}
+	t.Logf("acknowledged after %s", took)
+}
+
 func TestConflictingOrdersEndTheSameAndTheLoserIsTold(t *testing.T) {
 	g := newRig(t, 2, 1)
 	a, b := g.nodes["n1"], g.nodes["n2"]
