@@ -18,7 +18,7 @@ import (
 type Record struct {
 	Time    time.Time `json:"time"`
 	Who     string    `json:"who"`     // the person, or "machine"
-	What    string    `json:"what"`    // "override set", "health", "answer"
+	What    string    `json:"what"`    // "order", "configuration", "target", "service"
 	Subject string    `json:"subject"` // what it was done to
 	Before  string    `json:"before,omitempty"`
 	After   string    `json:"after,omitempty"`

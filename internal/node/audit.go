@@ -42,6 +42,44 @@ func (l *loop) record(list ...cluster.Record) {
 	l.writeAudit(entries)
 }
 
+// record adds what was done to this node alone, by people or by itself.
+func (n *Node) record(ctx context.Context, list ...cluster.Record) {
+	_, _ = askLoop(context.WithoutCancel(ctx), n.loop, func(l *loop, _ time.Time) struct{} { // an error: the node stops
+		l.record(list...)
+		return struct{}{}
+	})
+}
+
+// deployRecords are a configuration or zones that were loaded, as the audit has them. names are the answers that the
+// configuration changed; it is one only where the settings are others.
+func deployRecords(who, why string, before, next *deployment, names []policy.PreviewName) []cluster.Record {
+	var list []cluster.Record
+	if next.settings != before.settings {
+		r := cluster.Record{Who: who, What: "configuration", Subject: next.settings.Path, Why: why}
+		r.Before, r.After = changedAnswers(names)
+		list = append(list, r)
+	}
+	var subject, from, to []string
+	for i := range next.zones {
+		z := &next.zones[i]
+		was := before.zone(z.Spec.Name)
+		if was == nil {
+			was = &zoneState{}
+		}
+		if z.Zone == was.Zone || z.Zone != nil && was.Zone != nil && z.Zone.Digest() == was.Zone.Digest() {
+			continue
+		}
+		subject = append(subject, z.Spec.Name)
+		from, to = append(from, was.content()), append(to, z.content())
+	}
+	if len(subject) > 0 {
+		list = append(list, cluster.Record{
+			Who: who, What: "zone", Subject: strings.Join(subject, ", "), Before: strings.Join(from, "; "), After: strings.Join(to, "; "), Why: why,
+		})
+	}
+	return list
+}
+
 // writeAudit has records kept and sent, soon: they go out once they are on the disk, so that after a
 // crash no peer holds more of a node's chain than the node itself.
 func (l *loop) writeAudit(entries []policy.Entry) {

@@ -230,3 +230,52 @@ func TestAuditTellsWhoOrdered(t *testing.T) {
 		})
 	})
 }
+
+// TestAuditTellsWhatWasLoaded wants in the audit who loaded which configuration and zone, what that changed, that a
+// trial went back, and who acknowledged an alarm of the node's own.
+func TestAuditTellsWhatWasLoaded(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	r.writeZone(2, "new IN A 192.0.2.7\n")
+	if _, err := r.node.ZoneReload(t.Context(), "shop.example.", true, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.node.ZoneRollback(t.Context(), "shop.example.", "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.order(policy.Order{Kind: policy.KindAck, Key: "zone/shop.example."}); err != nil {
+		t.Fatal(err)
+	}
+	r.extraNames = ", new.shop.example."
+	r.writeConfig()
+	if err := r.reload(100 * time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the configuration goes back", func() bool { return slices.Contains(r.alarms(), "went-back") })
+
+	of := func(kind, author, subject, why string) *api.AuditRecord {
+		page, err := r.node.Audit(t.Context(), api.AuditQuery{Limit: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(page.Records, func(a api.AuditRecord) bool {
+			return a.Kind == kind && a.Author == author && a.Subject == subject && strings.Contains(a.Why, why)
+		})
+		if i < 0 {
+			return nil
+		}
+		return &page.Records[i]
+	}
+	for _, tt := range []struct{ kind, author, subject, why, before, after string }{
+		{"zone", "ann", "shop.example.", "accepted", "shop.example. serial 1 (", "shop.example. serial 2 ("},
+		{"zone", "bob", "shop.example.", "rolled back", "shop.example. serial 2 (", "shop.example. serial 1 ("},
+		{"order", "root", "alarm ack zone/shop.example.", "test", "", ""},
+		{"configuration", "root", r.configPath(), "on trial until", "new.shop.example. ", "new.shop.example. " + addrA},
+		{"configuration", "", r.configPath(), "not confirmed", "new.shop.example. " + addrA, "new.shop.example. "},
+	} {
+		eventually(t, tt.kind+" by "+tt.author+" is in the audit", func() bool { return of(tt.kind, tt.author, tt.subject, tt.why) != nil })
+		if a := of(tt.kind, tt.author, tt.subject, tt.why); !strings.HasPrefix(a.Before, tt.before) || !strings.HasPrefix(a.After, tt.after) {
+			t.Errorf("%s by %q: %s → %s", tt.kind, tt.author, a.Before, a.After)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,6 +40,15 @@ func (z *zoneState) source() string {
 		return "rollback"
 	}
 	return z.Source.String()
+}
+
+// content is what is served of the zone, in a few words.
+func (z *zoneState) content() string {
+	if z.Zone == nil {
+		return "nothing"
+	}
+	digest := z.Zone.Digest()
+	return fmt.Sprintf("%s serial %d (%.8s)", z.Spec.Name, z.Zone.Serial(), hex.EncodeToString(digest[:]))
 }
 
 // data is what the DNS server is given.

@@ -23,7 +23,7 @@ const orderWait = 5 * time.Second
 // order never waits for a large zone, or for a file that can't be read.
 func (n *Node) Order(ctx context.Context, o policy.Order, g api.Giving) (api.OrderResult, error) {
 	result := api.OrderResult{DryRun: g.DryRun, Author: o.Author}
-	if o.Kind == policy.KindAck && n.ackOwn(o, g.DryRun) {
+	if o.Kind == policy.KindAck && n.ackOwn(ctx, o, g.DryRun) {
 		return result, nil
 	}
 	if g.DryRun {
@@ -125,7 +125,7 @@ func awaitRecord(ctx context.Context, kept <-chan struct{}) {
 
 // ackOwn notes that one of the node's own alarms is known, or not any more. It
 // returns false where the cause is none of them.
-func (n *Node) ackOwn(o policy.Order, dryRun bool) bool {
+func (n *Node) ackOwn(ctx context.Context, o policy.Order, dryRun bool) bool {
 	own := n.ownAlarms(n.situation())
 	if !slices.ContainsFunc(own, func(a policy.AlarmStatus) bool { return a.Cause == o.Key }) {
 		return false
@@ -145,6 +145,8 @@ func (n *Node) ackOwn(o policy.Order, dryRun bool) bool {
 		}
 		s.acks = acks
 	})
+	word := policy.Entry{Kind: o.Kind, Key: o.Key, Deleted: o.Clear}
+	n.record(ctx, cluster.Record{Who: o.Author, What: "order", Subject: policy.OrderText([]policy.Entry{word}), Why: o.Reason})
 	n.log.Info("alarm acknowledged", "cause", o.Key, "clear", o.Clear, "author", o.Author, "reason", o.Reason)
 	return true
 }
@@ -218,14 +220,19 @@ func orderRecord(o policy.Order, p policy.Preview) cluster.Record {
 	for _, rule := range o.BreakGlass {
 		r.Why += " (break-glass " + rule + ")"
 	}
-	for _, name := range p.Names {
+	r.Before, r.After = changedAnswers(p.Names)
+	return r
+}
+
+// changedAnswers are the names that answer otherwise, with what they answered before and do after.
+func changedAnswers(names []policy.PreviewName) (before, after string) {
+	for _, name := range names {
 		if name.Changed {
-			r.Before += name.Name + " " + name.Before + "; "
-			r.After += name.Name + " " + name.After + "; "
+			before += name.Name + " " + name.Before + "; "
+			after += name.Name + " " + name.After + "; "
 		}
 	}
-	r.Before, r.After = strings.TrimSuffix(r.Before, "; "), strings.TrimSuffix(r.After, "; ")
-	return r
+	return strings.TrimSuffix(before, "; "), strings.TrimSuffix(after, "; ")
 }
 
 // orderKeys is what an order is about: several sites, or every service.

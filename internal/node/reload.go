@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/scloudstack/pharos/cluster"
 	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/internal/config"
 	"github.com/scloudstack/pharos/policy"
@@ -26,7 +27,7 @@ func (n *Node) Reload(ctx context.Context, r api.ReloadRequest, author string) (
 	}
 	defer n.loading.give()
 	n.notify.reloading()
-	result, err := n.reload(ctx, r)
+	result, err := n.reload(ctx, r, author)
 	switch {
 	case err != nil:
 		n.log.Error("reload refused, what ran before keeps running", "author", author, "error", err)
@@ -39,7 +40,7 @@ func (n *Node) Reload(ctx context.Context, r api.ReloadRequest, author string) (
 	return result, err
 }
 
-func (n *Node) reload(ctx context.Context, r api.ReloadRequest) (api.ReloadResult, error) {
+func (n *Node) reload(ctx context.Context, r api.ReloadRequest, author string) (api.ReloadResult, error) {
 	defer debug.FreeOSMemory() // of the zones that were, and of what reading took
 	before := n.situation().running
 	result := api.ReloadResult{Config: before.settings.Path}
@@ -80,6 +81,11 @@ func (n *Node) reload(ctx context.Context, r api.ReloadRequest) (api.ReloadResul
 		n.trial.before = nil
 	}
 	n.change(func(s *situation) { s.failure, s.wentBack, s.confirmBy = nil, time.Time{}, result.ConfirmBy })
+	why := ""
+	if r.Confirm > 0 {
+		why = "on trial until " + result.ConfirmBy.UTC().Format(time.DateTime)
+	}
+	n.record(ctx, deployRecords(author, why, before, next, result.Names)...)
 	signal(n.trial.changed)
 	if err := n.keepConfig(); err != nil {
 		result.Warnings = append(result.Warnings, api.Problem{Text: "the way back is not kept over a restart: " + err.Error()})
@@ -239,6 +245,7 @@ func (n *Node) Confirm(ctx context.Context, author string) (api.ReloadResult, er
 		result.Warnings = append(result.Warnings, api.Problem{Text: "a restart may not know of it: " + err.Error()})
 	}
 	n.log.Info("configuration confirmed", "author", author)
+	n.record(ctx, cluster.Record{Who: author, What: "configuration", Subject: result.Config, Why: "confirmed"})
 	return result, nil
 }
 
@@ -282,10 +289,11 @@ func (n *Node) goBack(ctx context.Context) error {
 	back.loaded = clock()
 	n.notify.reloading()
 	n.prepare(&back)
-	rev, _, err := n.replace(ctx, &back, s.running)
+	rev, names, err := n.replace(ctx, &back, s.running)
 	if err != nil {
 		return err
 	}
+	n.record(ctx, deployRecords("machine", "it was not confirmed: the one before runs again", s.running, &back, names)...)
 	n.trial.before = nil
 	n.change(func(s *situation) { s.confirmBy, s.wentBack = time.Time{}, clock() })
 	n.saveZones(ctx)

@@ -117,6 +117,11 @@ func (n *Node) ZoneReload(ctx context.Context, name string, accept bool, author 
 	if err := n.deployZones(ctx, next); err != nil {
 		return nil, err
 	}
+	why := ""
+	if accept {
+		why = "accepted as it is"
+	}
+	n.record(ctx, deployRecords(author, why, before, next, nil)...)
 	n.trial.keepZones(next, name)
 	kept := n.keeper.Kept()
 	var changed []api.Zone
@@ -174,6 +179,7 @@ func (n *Node) ZoneRollback(ctx context.Context, name string, author string) (ap
 	if err := n.deployZones(ctx, next); err != nil {
 		return api.Zone{}, err
 	}
+	n.record(ctx, deployRecords(author, "rolled back", before, next, nil)...)
 	n.trial.keepZones(next, name)
 	z := next.zone(name)
 	n.log.Warn("zone rolled back", "zone", name, "from", old.Zone.Serial(), "to", z.Zone.Serial(), "author", author)
