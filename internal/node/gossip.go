@@ -28,8 +28,7 @@ type gossip struct {
 	mu      sync.Mutex      // guards what follows
 	on      *cluster.Gossip // nil: not open
 	blocked []policy.SiteID
-
-	turning sync.WaitGroup // steps of a rotation of keys
+	turned  chan struct{} // closed when the last steps of a rotation of keys are done; nil: there was none
 }
 
 // openGossip makes the part that speaks to the other nodes, where there are any.
@@ -62,7 +61,7 @@ func (n *Node) openGossip() {
 
 // Run speaks to the other nodes until ctx ends.
 func (g *gossip) Run(ctx context.Context) error {
-	defer g.turning.Wait()
+	defer g.awaitKeys()
 	for {
 		on, err := g.open()
 		if err == nil {

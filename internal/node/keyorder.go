@@ -24,27 +24,61 @@ func keyOrder(e policy.Entry) (cluster.KeyOrder, error) {
 	return o, err
 }
 
-// turnKeys follows the steps among new entries, without waiting: a file may have to be read.
+// keySteps are the steps of a rotation among entries, in the order in which they were given: a node that was away, or
+// has an empty folder, hears of several at once.
+func keySteps(list []policy.Entry) []policy.Entry {
+	var steps []policy.Entry
+	for _, e := range list {
+		if e.Kind == policy.KindGossipKeys {
+			steps = append(steps, e)
+		}
+	}
+	slices.SortFunc(steps, func(a, b policy.Entry) int { return a.Stamp.Compare(b.Stamp) })
+	return steps
+}
+
+// turnKeys follows the steps among new entries, after those that it was told before, and without waiting: a file may
+// have to be read.
 func (g *gossip) turnKeys(list []policy.Entry) {
-	on := g.current()
-	if on == nil {
+	on, steps := g.current(), keySteps(list)
+	if on == nil || len(steps) == 0 {
 		return
 	}
-	for _, e := range list {
-		if e.Kind != policy.KindGossipKeys {
-			continue
+	done := make(chan struct{})
+	g.mu.Lock()
+	before := g.turned
+	g.turned = done
+	g.mu.Unlock()
+	go func() {
+		defer close(done)
+		if before != nil {
+			<-before
 		}
-		g.turning.Go(func() {
-			o, err := keyOrder(e)
-			if err == nil {
-				err = on.ApplyKeyOrder(o)
-			}
-			if err != nil {
-				g.log.Error("a step of the rotation of gossip keys was not done", "step", e.Key, "author", e.Author, "error", err)
-				return
-			}
-			g.log.Info("gossip keys", "step", e.Key, "author", e.Author)
-		})
+		for _, e := range steps {
+			g.turnKey(on, e)
+		}
+	}()
+}
+
+func (g *gossip) turnKey(on *cluster.Gossip, e policy.Entry) {
+	o, err := keyOrder(e)
+	if err == nil {
+		err = on.ApplyKeyOrder(o)
+	}
+	if err != nil {
+		g.log.Error("a step of the rotation of gossip keys was not done", "step", e.Key, "author", e.Author, "error", err)
+		return
+	}
+	g.log.Info("gossip keys", "step", e.Key, "author", e.Author)
+}
+
+// awaitKeys waits until the steps are done that turnKeys was told so far.
+func (g *gossip) awaitKeys() {
+	g.mu.Lock()
+	turned := g.turned
+	g.mu.Unlock()
+	if turned != nil {
+		<-turned
 	}
 }
 
@@ -96,7 +130,7 @@ func (n *Node) turnGossipKeys(ctx context.Context, step, author string) (api.Gos
 	if err != nil {
 		return api.GossipKeys{}, err
 	}
-	n.gossip.turning.Wait()
+	n.gossip.awaitKeys()
 	keys, err := n.GossipKeys(ctx)
 	if result.Partial != "" {
 		err = errors.Join(err, fmt.Errorf("%w: done in part: %s", api.ErrConflict, result.Partial))
