@@ -46,7 +46,6 @@ func samplePackets(t testing.TB) (out []sample) {
 	g.handle(a, v)
 	g.handle(a, a.r.AskList("n2", [32]byte{1}, g.now))
 	g.handle(a, a.r.Ack(AckDue{"n2", []policy.Stamp{{Wall: 1, Node: "n2"}}}, 5, [8]byte{1}, g.now))
-	g.handle(a, a.r.OrderKeys(KeyOrder{KeyUse, Fingerprint{1}}, g.now))
 	g.order1(a, g.entry(a, policy.KindDrain, "site/s9", "{}"))
 	g.upAll()
 	g.run(2 * time.Second)

@@ -28,7 +28,6 @@ const (
 	typeListAsk             // which targets does this digest stand for
 	typeList                // these
 	typeStale               // your incarnation is behind the one I know of you
-	typeKeys                // a step of a rotation of gossip keys
 	typeEnd
 )
 
@@ -60,7 +59,6 @@ type Message struct {
 	digest   [32]byte
 	ack      Ack
 	exchange turn
-	keys     KeyOrder
 
 	ring *Keyring
 }
@@ -175,9 +173,6 @@ func (m *Message) readBody(r *reader) []*Sealed {
 		m.ack = readAck(r)
 	case typeStale:
 		m.vote.incarnation = r.u64("incarnation known")
-	case typeKeys:
-		m.keys.Op = KeyOp(r.u8("step"))
-		copy(m.keys.Key[:], r.take(len(m.keys.Key), "fingerprint"))
 	case typeExchange:
 		m.exchange = readTurn(r)
 		return m.exchange.entries

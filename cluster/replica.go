@@ -78,7 +78,6 @@ type Out struct {
 	Lists    []RawValue        // target lists that were asked for
 	AckDue   []AckDue          // orders to be acknowledged once they are on disk: Ack
 	Acks     []Ack             // acknowledgements of own orders
-	Keys     []KeyOrder        // steps of a key rotation: Gossip.ApplyKeyOrder
 	Notes    []Note            // for the log, alarms and audit
 	Send     []Packet          // to the transport
 	Wake     time.Time         // call Tick at this time at the latest
@@ -347,8 +346,6 @@ func (r *Replica) dispatch(m *Message, p *peer, now time.Time) {
 		r.out.Lists = append(r.out.Lists, RawValue{m.From, m.value})
 	case typeStale:
 		r.receiveStale(m)
-	case typeKeys:
-		r.out.Keys = append(r.out.Keys, m.keys)
 	}
 }
 
@@ -384,14 +381,6 @@ func (r *Replica) stale(s *Sealed, now time.Time) bool {
 func (r *Replica) holds(s *Sealed) bool {
 	held, ok := r.entries[s.Entry.EntryKey()]
 	return ok && held.hash == s.hash
-}
-
-// OrderKeys tells every node to do a step of a key rotation; the caller does it too. That all have done it shows in
-// Gossip.KeysByNode; a node that missed the order is told again by ordering again.
-func (r *Replica) OrderKeys(o KeyOrder, now time.Time) Out {
-	r.send("", r.signedPacket(typeKeys, "", append([]byte{byte(o.Op)}, o.Key[:]...)))
-	r.out.Send[len(r.out.Send)-1].Reliable = true
-	return r.done(now)
 }
 
 // done ends a call: it returns what it brought about.
