@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -107,9 +108,9 @@ func TestLocalFaultIsLogged(t *testing.T) {
 // Blind tells of a host that can check nothing, and only then.
 func TestBlind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		mended := false // by the tests' own clock: no check is under way when it is set
+		var mended atomic.Bool
 		files := func(ctx context.Context, n int) result {
-			if mended {
+			if mended.Load() {
 				return yes(ctx, n)
 			}
 			return noFiles(ctx, n)
@@ -130,7 +131,7 @@ func TestBlind(t *testing.T) {
 		if b := s.Blind(); b != nil && (time.Since(b.Since) < 100*time.Second || !strings.Contains(b.Reason, "too many open files") || !strings.Contains(b.Remedy, "LimitNOFILE=")) {
 			t.Errorf("after two minutes: %+v", b)
 		}
-		mended = true
+		mended.Store(true)
 		want(false, "one can again")
 		s.Set(nil)
 		want(false, "there is nothing to check")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/scloudstack/pharos/cluster"
 	"github.com/scloudstack/pharos/internal/api"
@@ -131,9 +132,27 @@ func (n *Node) turnGossipKeys(ctx context.Context, step, author string) (api.Gos
 		return api.GossipKeys{}, err
 	}
 	n.gossip.awaitKeys()
+	awaitConfirmed(ctx, on, o, count)
 	keys, err := n.GossipKeys(ctx)
 	if result.Partial != "" {
 		err = errors.Join(err, fmt.Errorf("%w: done in part: %s", api.ErrConflict, result.Partial))
 	}
 	return keys, err
+}
+
+// awaitConfirmed waits a while for the nodes to tell that they have done a step.
+func awaitConfirmed(ctx context.Context, on *cluster.Gossip, o cluster.KeyOrder, nodes []policy.NodeID) {
+	limit := time.NewTimer(api.DefaultWaitFor)
+	defer limit.Stop()
+	tick := time.NewTicker(ackPoll)
+	defer tick.Stop()
+	for !o.DoneBy(nodes, on.KeysByNode(), on.GossipKeys()) {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
