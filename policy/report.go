@@ -290,13 +290,17 @@ func (s *State) alarmStatus() []AlarmStatus {
 	return list
 }
 
-// nextCommands are the ways out of what is wrong, each once.
+// nextCommands are the ways out of what is wrong, each once, the urgent first.
 func nextCommands(st Status) []string {
-	list := []string{}
+	var urgent, later []string
 	for _, a := range st.Alarms {
-		if !a.Acknowledged && !slices.Contains(list, a.Way) {
-			list = append(list, a.Way)
+		switch {
+		case a.Acknowledged:
+		case strings.HasPrefix(a.Cause, conflictCause): // it was decided, and is to be read
+			later = append(later, a.Way)
+		case !slices.Contains(urgent, a.Way):
+			urgent = append(urgent, a.Way)
 		}
 	}
-	return list
+	return append(append([]string{}, urgent...), later...)
 }

@@ -155,12 +155,16 @@ func (p *page) cluster(s api.ClusterStatus) {
 
 // majority says whether anything can be decided.
 func (p *page) majority(m api.Majority) {
-	text := fmt.Sprintf("%d of %s speak, %d needed: ", m.Have, count(m.Of, "site"), m.Need)
+	verb := "speak"
+	if m.Have == 1 {
+		verb = "speaks"
+	}
+	text := fmt.Sprintf("%d of %s %s, %d needed: ", m.Have, count(m.Of, "site"), verb, m.Need)
 	switch {
 	case m.Margin < 0:
 		p.linef("%s%s", text, p.paint(red, "nothing can be decided"))
 	case m.Of == 1:
-		p.linef("%s%s", text, p.paint(green, "this site decides alone"))
+		p.linef("%s%s", text, p.paint(green, "it decides alone"))
 	case m.Margin == 0:
 		p.linef("%s%s", text, p.paint(yellow, "one more silent site, and nothing can be decided"))
 	default:

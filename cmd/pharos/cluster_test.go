@@ -88,7 +88,7 @@ func TestClusterPage(t *testing.T) {
 	s.Members[6].Offset = &hour
 	wantPage(t, `
 cluster prod · as edge-r1 knows it
-1 of 3 sites speak, 2 needed: nothing can be decided
+1 of 3 sites speaks, 2 needed: nothing can be decided
 2 of 3 sites silent for 4m, no majority, serving revision 1812
 
 ELECTORATE
@@ -128,10 +128,10 @@ func TestMajorityInWords(t *testing.T) {
 		return api.ElectorateSite{Site: id, Heard: heard}
 	}
 	for want, sites := range map[string][]api.ElectorateSite{
-		"1 of 1 site speak, 1 needed: this site decides alone\n":                           {site("a", true)},
+		"1 of 1 site speaks, 1 needed: it decides alone\n":                                 {site("a", true)},
 		"2 of 3 sites speak, 2 needed: one more silent site, and nothing can be decided\n": {site("a", true), site("b", true), site("c", false)},
 		"3 of 3 sites speak, 2 needed: 1 more site may fall silent\n":                      {site("a", true), site("b", true), site("c", true)},
-		"1 of 2 sites speak, 2 needed: nothing can be decided\n":                           {site("a", true), {Site: "b", Heard: true, Abstains: true}},
+		"1 of 2 sites speaks, 2 needed: nothing can be decided\n":                          {site("a", true), {Site: "b", Heard: true, Abstains: true}},
 		"2 of 2 sites speak, 2 needed: one more silent site, and nothing can be decided\n": {site("a", true), site("b", true), {Site: "c", Lost: true}},
 	} {
 		if got := printed(func(p *page) { p.majority(api.NewMajority(sites)) }); got != want {
