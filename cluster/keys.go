@@ -187,30 +187,3 @@ func (o KeyOrder) ReadyFor(nodes []policy.NodeID, known map[policy.NodeID][]Goss
 	}
 	return out
 }
-
-// DoneBy says whether all of the nodes tell that they have done a step; own are the keys of the node that asks.
-func (o KeyOrder) DoneBy(nodes []policy.NodeID, known map[policy.NodeID][]GossipKey, own []GossipKey) bool {
-	has := func(node policy.NodeID, key Fingerprint, is func(GossipKey) bool) bool {
-		return slices.ContainsFunc(known[node], func(k GossipKey) bool { return k.Fingerprint == key && is(k) })
-	}
-	installed := func(k GossipKey) bool { return k.Installed }
-	for _, node := range nodes {
-		switch o.Op {
-		case KeyReread:
-			for _, k := range own {
-				if k.InFile && !has(node, k.Fingerprint, installed) {
-					return false
-				}
-			}
-		case KeyUse:
-			if !has(node, o.Key, func(k GossipKey) bool { return k.Sends }) {
-				return false
-			}
-		case KeyRemove:
-			if has(node, o.Key, installed) {
-				return false
-			}
-		}
-	}
-	return true
-}

@@ -132,7 +132,7 @@ func (n *Node) turnGossipKeys(ctx context.Context, step, author string) (api.Gos
 		return api.GossipKeys{}, err
 	}
 	n.gossip.awaitKeys()
-	awaitConfirmed(ctx, on, o, count)
+	awaitFollowed(ctx, o, n.gossip.keysByNode)
 	keys, err := n.GossipKeys(ctx)
 	if result.Partial != "" {
 		err = errors.Join(err, fmt.Errorf("%w: done in part: %s", api.ErrConflict, result.Partial))
@@ -140,13 +140,14 @@ func (n *Node) turnGossipKeys(ctx context.Context, step, author string) (api.Gos
 	return keys, err
 }
 
-// awaitConfirmed waits a while for the nodes to tell that they have done a step.
-func awaitConfirmed(ctx context.Context, on *cluster.Gossip, o cluster.KeyOrder, nodes []policy.NodeID) {
+// awaitFollowed waits until every node that is heard tells that it has done a step: that comes by the membership, after
+// the order itself was acknowledged.
+func awaitFollowed(ctx context.Context, o cluster.KeyOrder, known func() map[policy.NodeID][]cluster.GossipKey) {
 	limit := time.NewTimer(api.DefaultWaitFor)
 	defer limit.Stop()
 	tick := time.NewTicker(ackPoll)
 	defer tick.Stop()
-	for !o.DoneBy(nodes, on.KeysByNode(), on.GossipKeys()) {
+	for !followed(o, known()) {
 		select {
 		case <-tick.C:
 		case <-limit.C:
@@ -155,4 +156,36 @@ func awaitConfirmed(ctx context.Context, on *cluster.Gossip, o cluster.KeyOrder,
 			return
 		}
 	}
+}
+
+// followed says whether every node has done a step. What add asks for is that all have the same keys in their files, and take
+// them.
+func followed(o cluster.KeyOrder, known map[policy.NodeID][]cluster.GossipKey) bool {
+	all := map[cluster.Fingerprint]bool{}
+	for _, keys := range known {
+		for _, k := range keys {
+			all[k.Fingerprint] = all[k.Fingerprint] || k.InFile
+		}
+	}
+	has := func(keys []cluster.GossipKey, f cluster.Fingerprint) cluster.GossipKey {
+		i := slices.IndexFunc(keys, func(k cluster.GossipKey) bool { return k.Fingerprint == f })
+		if i < 0 {
+			return cluster.GossipKey{}
+		}
+		return keys[i]
+	}
+	for _, keys := range known {
+		switch {
+		case o.Op == cluster.KeyUse && !has(keys, o.Key).Sends, o.Op == cluster.KeyRemove && has(keys, o.Key).Installed:
+			return false
+		case o.Op != cluster.KeyReread:
+			continue
+		}
+		for f, inFile := range all {
+			if k := has(keys, f); k.InFile != inFile || inFile && !k.Installed {
+				return false
+			}
+		}
+	}
+	return true
 }
