@@ -186,6 +186,17 @@ func TestCrew(t *testing.T) {
 		}
 	}
 
+	// Other zones than another node has are told, and nothing stops for it.
+	differ := func() bool { return strings.Contains(c["b1"].metrics(), `differs{node="r1",what="zones"} 1`) }
+	c["b1"].writeZone(2, "")
+	for _, name := range []string{"b1", "r1"} {
+		if _, err := c[name].node.ZoneReload(t.Context(), "shop.example.", false, "root"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the zones of b1 and r1 differ, and then not", func() bool { return differ() == (name == "b1") })
+		c.all(t, addrA, "b1", "r1")
+	}
+
 	// It comes back, and knows what was ordered.
 	c.start(t, "a1")
 	c["a1"].wantAnswer(addrA)
@@ -277,5 +288,40 @@ func TestAuditTellsWhatWasLoaded(t *testing.T) {
 		if a := of(tt.kind, tt.author, tt.subject, tt.why); !strings.HasPrefix(a.Before, tt.before) || !strings.HasPrefix(a.After, tt.after) {
 			t.Errorf("%s by %q: %s → %s", tt.kind, tt.author, a.Before, a.After)
 		}
+	}
+}
+
+// TestRolesStartOnlyTheirParts wants a node to open no DNS socket without the role dns, and to check nothing without the
+// role probe.
+func TestRolesStartOnlyTheirParts(t *testing.T) {
+	for _, tt := range []struct {
+		roles       string
+		dns, probes bool
+	}{{"[dns]", true, false}, {"[probe]", false, true}, {"[replicate]", false, false}} {
+		t.Run(tt.roles, func(t *testing.T) {
+			r := newRig(t)
+			text, err := os.ReadFile(r.configPath())
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.write("pharos.yaml", strings.Replace(string(text), "a1: {site: city-a}", "a1: {site: city-a, roles: "+tt.roles+"}", 1))
+			r.start()
+			if open := len(r.node.Addrs()) > 0; open != tt.dns {
+				t.Errorf("DNS is open: %v", open)
+			}
+			if tt.dns {
+				r.wantAnswer(addrA)
+			}
+			if there := r.node.prober != nil; there != tt.probes {
+				t.Errorf("there is a prober: %v", there)
+			}
+			eventually(t, "what the role says is probed", func() bool { return !tt.probes || r.cityA.asks.Load() > 1 })
+			if n := r.cityA.asks.Load(); n > 0 && !tt.probes {
+				t.Errorf("the balancer was asked %d times", n)
+			}
+			if a := r.status().Node.Roles; !slices.Equal(a, strings.Split(strings.Trim(tt.roles, "[]"), ",")) {
+				t.Errorf("its roles are %v", a)
+			}
+		})
 	}
 }

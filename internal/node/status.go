@@ -109,11 +109,13 @@ func (n *Node) nodeStatus(s situation) api.NodeStatus {
 		mode = "observe"
 	}
 	var roles []string
-	if set.Node.Roles.DNS {
-		roles = append(roles, "dns")
-	}
-	if set.Node.Roles.Probe {
-		roles = append(roles, "probe")
+	for _, r := range []struct {
+		name string
+		is   bool
+	}{{"dns", set.Node.Roles.DNS}, {"bgp", set.Node.Roles.BGP}, {"probe", set.Node.Roles.Probe}, {"replicate", set.Node.Roles.Replicate}} {
+		if r.is {
+			roles = append(roles, r.name)
+		}
 	}
 	status := api.NodeStatus{
 		Name: string(set.Node.Name), Site: string(set.Node.Site), Mode: mode, Roles: roles,
