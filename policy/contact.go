@@ -147,7 +147,7 @@ func (t *turn) differAlarms() []alarm {
 		list = append(list, alarm{
 			"divergence/" + what,
 			fmt.Sprintf("%s of %s differs from that of %s; deploy the same to every node", what, strings.Join(others, ", "), t.ix.cfg.Self),
-			"pharos cluster",
+			"pharos cluster status",
 		})
 	}
 	return list
