@@ -9,7 +9,7 @@ SCHEDULES ?= 200000
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 PEERS    := integration/peers
 
-.PHONY: run build test setup lint unit integration sim fuzz lab lab-accuracy bench-dns bench-zones bench-probe soak soak-crash soak-stories soak-failover soak-sim clean
+.PHONY: run build test setup lint unit integration sim fuzz lab lab-accuracy bench-dns bench-zones bench-probe soak soak-crash soak-stories soak-failover soak-scale soak-sim clean
 
 run: build
 	./bin/pharos demo
@@ -84,7 +84,7 @@ soak-crash: build
 	PHAROS_KILLS=$(KILLS) $(GO) test -run TestNodesKilled -count=1 -timeout 0 -v ./integration/faults
 
 # The long forms of the tests, one after the other: hours.
-soak: soak-crash soak-stories soak-failover soak-sim
+soak: soak-crash soak-stories soak-failover soak-scale soak-sim
 
 # The stories of integration/stories with holds of a minute and losses of five. PHAROS_SEED=N repeats a run's losses.
 soak-stories: build
@@ -93,6 +93,11 @@ soak-stories: build
 # How fast the nodes move, 50 runs, with the emulator's better mode: on a machine that does nothing else.
 soak-failover: build
 	PHAROS_SOAK=1 $(GO) test -count=1 -timeout 0 -v -run TestFailover ./integration/stories
+
+# How soon many nodes in one process know of something, and what they cost.
+soak-scale:
+	PHAROS_SCALE=3,30,100,300 $(GO) test -run TestScale -count=1 -timeout 0 -v ./cluster
+
 # SCHEDULES random schedules from PHAROS_SEED (1) on.
 soak-sim:
 	PHAROS_SCHEDULES=$(SCHEDULES) $(GO) test -tags simulation -timeout 0 -count=1 -v -run Schedules ./integration/simulation
