@@ -325,3 +325,39 @@ func TestRolesStartOnlyTheirParts(t *testing.T) {
 		})
 	}
 }
+
+// TestAuditGoesToSyslog wants each record of the audit at the receiver that the configuration names, from the reload on that
+// names it.
+func TestAuditGoesToSyslog(t *testing.T) {
+	receiver, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer receiver.Close()
+	r := newRig(t)
+	r.start()
+	r.extra = fmt.Sprintf("audit: {syslog: %q}\n", receiver.LocalAddr())
+	r.writeConfig()
+	if err := r.reload(0); err != nil {
+		t.Fatal(err)
+	}
+	r.override("city-b")
+	if err := receiver.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	const want = " root order override set service shop site city-b: www.shop.example. "
+	buffer := make([]byte, 64<<10)
+	for heard := []string{}; ; {
+		n, _, err := receiver.ReadFrom(buffer)
+		if err != nil {
+			t.Fatalf("no %q among %q: %v", want, heard, err)
+		}
+		text := string(buffer[:n])
+		if heard = append(heard, text); strings.Contains(text, want) {
+			if !strings.HasPrefix(text, "<110>1 ") || !strings.HasSuffix(text, " · test") { // log audit, informational (RFC 5424 6.2.1)
+				t.Errorf("heard %q", text)
+			}
+			return
+		}
+	}
+}
