@@ -18,10 +18,8 @@ type Unsent struct {
 // Unsent lists the alarms that this node is to send: none where another node in contact comes before it by
 // name, since one node sends each. What goes before it was sent is not sent at all.
 func (s *State) Unsent() []Unsent {
-	for n := range s.peers {
-		if n != s.ix.self && s.peers[n].live && s.ix.nodes[n].ID < s.ix.cfg.Self {
-			return nil
-		}
+	if s.comesBefore() {
+		return nil
 	}
 	var list []Unsent
 	for key, e := range s.entries {
@@ -46,6 +44,22 @@ func (s *State) Unsent() []Unsent {
 	}
 	slices.SortFunc(list, func(a, b Unsent) int { return cmp.Or(a.Stamp.Compare(b.Stamp), cmp.Compare(a.Cause, b.Cause)) })
 	return list
+}
+
+// comesBefore says whether another node in contact sends alarms in the place of this one: the first by name of those whose
+// site is not declared lost, since what a node of a lost site notes as sent counts for nobody else.
+func (s *State) comesBefore() bool {
+	lost := func(n int) bool { return s.ix.nodes[n].site >= 0 && s.IsLost(s.ix.sites[s.ix.nodes[n].site].ID) }
+	own := s.ix.self >= 0 && lost(s.ix.self)
+	for n := range s.peers {
+		if n == s.ix.self || !s.peers[n].live || lost(n) && !own {
+			continue
+		}
+		if own && !lost(n) || s.ix.nodes[n].ID < s.ix.cfg.Self {
+			return true
+		}
+	}
+	return false
 }
 
 // markSent notes that alarms were sent.

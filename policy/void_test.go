@@ -81,3 +81,44 @@ func TestNoMarginWithoutAMajority(t *testing.T) {
 		t.Errorf("beside the other: %+v", got)
 	}
 }
+
+// TestWhoSendsBesideALostSite wants alarms sent by the first node by name, but not by one whose site is declared lost while
+// others are in contact: what it notes as sent is void.
+func TestWhoSendsBesideALostSite(t *testing.T) {
+	now := time.UnixMilli(10_000)
+	lost := Entry{Kind: KindSiteLost, Key: "sa", Stamp: Stamp{Wall: 11_000, Node: "c"}, Author: "ann", Reason: "fire"}
+	raised := Entry{Kind: KindAlarm, Key: "all-down/shop", Stamp: Stamp{Wall: 10_000, Node: "c"}, Value: encode(Alarm{Text: "none is up", Since: now})}
+	sends := func(self NodeID, heard ...NodeID) []bool {
+		var list []bool
+		cfg := &Config{Self: self, Sites: []Site{{ID: "sa", Metro: "m"}, {ID: "sb", Metro: "m"}, {ID: "sc", Metro: "m"}}}
+		for _, n := range []NodeID{"a", "b", "c"} {
+			cfg.Nodes = append(cfg.Nodes, Node{ID: n, Site: SiteID("s" + n), Probes: true})
+		}
+		s, _ := Start(cfg, Stored{Stamped: now}, now)
+		var votes Heard
+		for _, n := range heard {
+			votes = append(votes, Vote{Node: n, Incarnation: 1, Counter: 1, List: s.ix.list, States: newStates(len(s.ix.targets))})
+		}
+		Step(s, votes, now)
+		for _, e := range []Entry{raised, lost} {
+			Step(s, Merged{e}, now)
+			list = append(list, len(s.Unsent()) > 0)
+		}
+		return list
+	}
+	for _, tt := range []struct {
+		self          NodeID
+		heard         []NodeID
+		before, after bool // the loss of a's site
+	}{
+		{"a", []NodeID{"b", "c"}, true, false},
+		{"b", []NodeID{"a", "c"}, false, true},
+		{"c", []NodeID{"a", "b"}, false, false},
+		{"c", []NodeID{"a"}, false, true},
+		{"a", nil, true, true},
+	} {
+		if got := sends(tt.self, tt.heard...); got[0] != tt.before || got[1] != tt.after {
+			t.Errorf("%s, which hears %v: %v, want %v and %v", tt.self, tt.heard, got, tt.before, tt.after)
+		}
+	}
+}
