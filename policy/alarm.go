@@ -130,7 +130,8 @@ func (t *turn) settle(cause string) {
 // and goes no faster than it can be read.
 func (t *turn) raiseAt(cause string) time.Time {
 	e, ok := t.entries[EntryKey{KindAlarm, cause}]
-	if !ok || !e.Deleted || e.Stamp.Node == t.ix.cfg.Self {
+	owner, own := ownerOf(cause)
+	if !ok || !e.Deleted || e.Stamp.Node == t.ix.cfg.Self || own && owner == t.ix.cfg.Self {
 		return t.now
 	}
 	cleared := e.Stamp.Time()

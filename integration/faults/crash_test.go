@@ -219,12 +219,14 @@ func recorded(l *lab.Lab, all []*orders, since time.Time) func() error {
 			}
 			there := map[string]bool{}
 			for _, r := range page.Records {
-				there[strings.TrimSuffix(r.Subject, " cleared")+" "+r.Why] = true
+				if words := strings.Fields(r.Subject); len(words) > 2 { // override set NAME …, override clear NAME
+					there[words[2]+" "+r.Why] = true
+				}
 			}
 			for _, o := range all {
 				for _, i := range o.acknowledged[o.recorded:] {
-					if want := fmt.Sprintf("override name/%s order %d", o.name, i); !there[want] {
-						return fmt.Errorf("the audit of %s does not have %q", n.Name(), want)
+					if want := fmt.Sprintf("%s order %d", o.name, i); !there[want] {
+						return fmt.Errorf("the audit of %s does not have %q among %d orders, of which the first is %+v", n.Name(), want, len(page.Records), page.Records[:min(3, len(page.Records))])
 					}
 				}
 			}
