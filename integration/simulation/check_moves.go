@@ -109,9 +109,8 @@ func (c *checker) runs(site policy.SiteID) []*node {
 }
 
 // judgeKnown judges what a node of a majority holds true, and answers, once it is so for long: I6, and with it I9 and I10.
-// A node whose own site was declared lost may answer by orders that are void for all others.
 func (c *checker) judgeKnown(n *node) {
-	if c.w.truth.losses || !n.serving || n.state.Held() != "" || n.state.IsLost(n.site) {
+	if c.w.truth.losses || !n.serving || n.state.Held() != "" {
 		return
 	}
 	var st *policy.Status
