@@ -71,6 +71,9 @@ const (
 	// reword is how often the text of an alarm may change where only numbers in it do, or another node wrote
 	// it, and after how long a node raises again what another, which does not see its cause, has cleared.
 	reword = time.Minute
+	// rewordAhead is the same where it was cleared by a clock that is far ahead: nobody waits for its time, and
+	// what a node is left with, such as a suspended order, is not without its alarm for longer than this.
+	rewordAhead = 5 * time.Second
 	// outOfSight is how long a node is silent before others clear what it said of its own view.
 	outOfSight = 10 * time.Minute
 	// settleIn is how long after its start a node writes no alarm but its own: it has not heard enough.
@@ -83,10 +86,10 @@ const (
 func (t *turn) settle(cause string) {
 	want, has := t.wanted[cause]
 	r, is := t.raised[cause]
-	at := t.now
+	at, calm := t.now, time.Duration(0)
 	switch {
 	case has && !is:
-		at = t.raiseAt(cause)
+		at, calm = t.raiseAt(cause)
 	case has && (r.Text != want.text || r.Way != want.way):
 		if r.stamp.Node != t.ix.cfg.Self || wordless(r.Text) == wordless(want.text) && r.Way == want.way {
 			at = later(at, r.stamp.Time().Add(reword))
@@ -113,7 +116,7 @@ func (t *turn) settle(cause string) {
 	if !ok {
 		since = t.now
 	}
-	if at = later(at, since.Add(wait)); at.After(t.now) {
+	if at = later(at, since.Add(max(wait, calm))); at.After(t.now) {
 		t.doubts[cause] = since
 		t.alarmDue = sooner(t.alarmDue, sooner(at, t.now.Add(reword))) // meanwhile its cause may be known to be gone
 		return
@@ -126,19 +129,19 @@ func (t *turn) settle(cause string) {
 	}
 }
 
-// raiseAt is when an alarm may be raised: what a node that is in contact does not see and has cleared comes
-// and goes no faster than it can be read.
-func (t *turn) raiseAt(cause string) time.Time {
+// raiseAt is when an alarm may be raised, and for how long its cause is seen before that: what a node that is
+// in contact does not see and has cleared comes and goes no faster than it can be read.
+func (t *turn) raiseAt(cause string) (at time.Time, calm time.Duration) {
 	e, ok := t.entries[EntryKey{KindAlarm, cause}]
 	owner, own := ownerOf(cause)
 	if !ok || !e.Deleted || e.Stamp.Node == t.ix.cfg.Self || own && owner == t.ix.cfg.Self {
-		return t.now
+		return t.now, 0
 	}
 	cleared := e.Stamp.Time()
 	if cleared.After(t.now.Add(maxSkew)) {
-		return t.now // by a clock that is far off: it must not keep an alarm down until its time comes
+		return t.now, rewordAhead
 	}
-	return later(t.now, cleared.Add(reword))
+	return later(t.now, cleared.Add(reword)), 0
 }
 
 func later(a, b time.Time) time.Time {
