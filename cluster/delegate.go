@@ -95,8 +95,8 @@ func (g *Gossip) judgeCluster(n *memberlist.Node) error {
 		return fmt.Errorf("its metadata can't be read: %w", err)
 	case m.cluster != g.cluster:
 		return fmt.Errorf("it belongs to cluster %q, this node to %q", m.cluster, g.cluster)
-	case m.version != protocolVersion:
-		return fmt.Errorf("it speaks protocol version %d, this node %d", m.version, protocolVersion)
+	case !m.understood():
+		return fmt.Errorf("it speaks protocol versions %d to %d, this node %d to %d", m.least, m.most, oldestProtocol, protocolVersion)
 	}
 	return nil
 }

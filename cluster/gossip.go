@@ -446,5 +446,5 @@ func (g *Gossip) tellMeta(ctx context.Context) {
 
 func (g *Gossip) ownMeta() meta {
 	own := g.settings.Load().members[g.self]
-	return meta{version: protocolVersion, cluster: g.cluster, site: own.Site, key: keyPrint(own.PublicKey), keys: g.keys.list()}
+	return meta{least: oldestProtocol, most: protocolVersion, cluster: g.cluster, site: own.Site, key: keyPrint(own.PublicKey), keys: g.keys.list()}
 }

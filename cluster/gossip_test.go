@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/memberlist"
 	"go.uber.org/goleak"
 
 	"github.com/scloudstack/pharos/policy"
@@ -321,6 +323,29 @@ func TestAWrongClusterIsRefusedOnBothSides(t *testing.T) {
 	}
 	if len(a.g.Alive())+len(b.g.Alive()) > 0 || b.held.Load() != 0 {
 		t.Errorf("they see %v and %v, and n2 holds %d", a.g.Alive(), b.g.Alive(), b.held.Load())
+	}
+}
+
+// A node of a later release is taken while it still speaks what this one does. What a node of the first release
+// says of itself is frozen here.
+func TestProtocolVersions(t *testing.T) {
+	members := field(t, 2)
+	own := startReal(t, "prod", 1, members, keysFile(t, 1))
+	key := keyPrint(members["n2"].PublicKey)
+	first := "\x01\x01\x04prod\x02s2" + string(key[:]) + "\x01\x01\x02\x03\x04\x05\x06\x07\x08\x0f"
+	for said, want := range map[string]string{
+		first:                                "",
+		"\x01\x02" + first[2:] + "and more":   "",
+		first + "and more":                   "metadata",
+		"\x02\x03\x04prodwho knows":           "it speaks protocol versions 2 to 3, this node 1 to 1",
+		"\x02\x03\x03labwho knows":            `belongs to cluster "lab"`,
+		"\x00\x00\x04prodan earlier attempt": "it speaks protocol versions 0 to 0, this node 1 to 1",
+	} {
+		at := netip.MustParseAddrPort(members["n2"].Address)
+		err := own.g.judge(&memberlist.Node{Name: "n2", Addr: at.Addr().AsSlice(), Port: at.Port(), Meta: []byte(said)})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, %q expected", said, err, want)
+		}
 	}
 }
 

@@ -15,8 +15,12 @@ import (
 //	protocol version (1) · type (1) · sender (string) · recipient (string, empty: all) ·
 //	  incarnation (8) · counter (8) · body · signature of all this by the sender (64)             everything else
 //
-// Incarnation and counter only grow, by which a replayed packet is known.
-const protocolVersion = 1
+// Incarnation and counter only grow, by which a replayed packet is known. A release that speaks a version more sends
+// in it only what goes to nodes that tell of it in their metadata.
+const (
+	oldestProtocol  = 1 // of those that this node speaks
+	protocolVersion = 1 // the newest
+)
 
 const (
 	typeEntries  = 1 + iota // entries that are new

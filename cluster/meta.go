@@ -10,12 +10,14 @@ import (
 
 // meta is what a node tells of itself with its membership; memberlist carries 512 octets at most:
 //
-//	protocol version (1) · cluster (string) · site (string) · fingerprint of the node's public key (8) ·
+//	protocol versions, least and most (1, 1) · cluster (string) · site (string) · fingerprint of the node's public key (8) ·
 //	gossip keys: count, each fingerprint (8), flags (1)
 //
-// A later protocol version keeps the version and the cluster's name in their places.
+// A later protocol version keeps all this in its place and adds behind it; one that shares no version with
+// this node keeps the versions and the cluster's name.
 type meta struct {
-	version uint8
+	least   uint8
+	most    uint8
 	cluster string
 	site    policy.SiteID
 	key     [8]byte
@@ -62,7 +64,7 @@ const (
 )
 
 func (m meta) encode() []byte {
-	b := putBytes([]byte{m.version}, m.cluster)
+	b := putBytes([]byte{m.least, m.most}, m.cluster)
 	b = putBytes(b, m.site)
 	b = append(b, m.key[:]...)
 	b = putUvarint(b, uint64(len(m.keys)))
@@ -75,9 +77,9 @@ func (m meta) encode() []byte {
 
 func decodeMeta(b []byte) (m meta, err error) {
 	r := reader{b: b}
-	m.version = r.u8("protocol version")
+	m.least, m.most = r.u8("least protocol version"), r.u8("most protocol version")
 	m.cluster = r.str(maxCluster, "cluster")
-	if r.err != nil || m.version != protocolVersion {
+	if r.err != nil || !m.understood() {
 		return m, r.err
 	}
 	m.site = policy.SiteID(r.str(maxNode, "site"))
@@ -88,5 +90,11 @@ func decodeMeta(b []byte) (m meta, err error) {
 		k.Installed, k.Sends, k.InFile, k.FirstInFile = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
 		m.keys = append(m.keys, k)
 	}
+	if m.most > protocolVersion {
+		return m, r.err // what is left is of its later version
+	}
 	return m, r.end("metadata")
 }
+
+// understood says that the node speaks a version that this one speaks.
+func (m meta) understood() bool { return m.least <= protocolVersion && m.most >= oldestProtocol }
