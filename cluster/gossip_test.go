@@ -335,10 +335,10 @@ func TestProtocolVersions(t *testing.T) {
 	first := "\x01\x01\x04prod\x02s2" + string(key[:]) + "\x01\x01\x02\x03\x04\x05\x06\x07\x08\x0f"
 	for said, want := range map[string]string{
 		first:                                "",
-		"\x01\x02" + first[2:] + "and more":   "",
+		"\x01\x02" + first[2:] + "and more":  "",
 		first + "and more":                   "metadata",
-		"\x02\x03\x04prodwho knows":           "it speaks protocol versions 2 to 3, this node 1 to 1",
-		"\x02\x03\x03labwho knows":            `belongs to cluster "lab"`,
+		"\x02\x03\x04prodwho knows":          "it speaks protocol versions 2 to 3, this node 1 to 1",
+		"\x02\x03\x03labwho knows":           `belongs to cluster "lab"`,
 		"\x00\x00\x04prodan earlier attempt": "it speaks protocol versions 0 to 0, this node 1 to 1",
 	} {
 		at := netip.MustParseAddrPort(members["n2"].Address)

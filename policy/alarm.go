@@ -216,7 +216,7 @@ func (t *turn) viewed(cause string) bool {
 // ownerOf is the node that an alarm is the own of.
 func ownerOf(cause string) (NodeID, bool) {
 	kind, node, _ := strings.Cut(cause, "/")
-	return NodeID(node), kind == "blind" || kind == "held"
+	return NodeID(node), kind == "blind" || kind == "held" || kind == "mute"
 }
 
 // wordless is a text without its numbers: an alarm that counts is no other with every count.
@@ -431,6 +431,13 @@ func (t *turn) alarmGlobals() {
 	}
 	if t.hold != nil {
 		now = append(now, t.holdAlarm())
+	}
+	if t.mute.Is && t.mute.Why != "" {
+		now = append(now, alarm{
+			"mute/" + string(t.ix.cfg.Self),
+			fmt.Sprintf("no receiver of alarms takes anything from node %s, so that another node sends in its place: %s", t.ix.cfg.Self, t.mute.Why),
+			"pharos cluster status",
+		})
 	}
 	now = append(now, t.contactAlarms()...)
 	for i, site := range t.ix.sites {

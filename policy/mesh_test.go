@@ -358,7 +358,7 @@ func rank(e Entry) string {
 
 func flags(v Vote) string {
 	text := ""
-	for name, set := range map[string]bool{"suspect": v.Suspect, "held": v.Held, "decides": v.Decides} {
+	for name, set := range map[string]bool{"suspect": v.Suspect, "held": v.Held, "decides": v.Decides, "mute": v.Mute} {
 		if set {
 			text += " " + name
 		}

@@ -115,7 +115,7 @@ func (t *turn) hearVote(n int, v Vote) {
 		p.doubted = t.now
 	}
 	if v.Suspect != last.Suspect || v.Held != last.Held || v.Decides != last.Decides || !v.Unheld.Equal(last.Unheld) ||
-		v.Config != last.Config || v.Zones != last.Zones {
+		v.Config != last.Config || v.Zones != last.Zones || v.Mute != last.Mute {
 		t.contactsMoved = true
 	}
 	if v.List == last.List && bytes.Equal(v.States, last.States) && len(p.states) > 0 {

@@ -15,8 +15,8 @@ type Unsent struct {
 	Stamp   Stamp     // of the alarm's entry: the same whoever sends it
 }
 
-// Unsent lists the alarms that this node is to send: none where another node in contact comes before it by
-// name, since one node sends each. What goes before it was sent is not sent at all.
+// Unsent lists the alarms that this node is to send: none where another node in contact comes before it, since one node
+// sends each. What goes before it was sent is not sent at all.
 func (s *State) Unsent() []Unsent {
 	if s.comesBefore() {
 		return nil
@@ -47,15 +47,27 @@ func (s *State) Unsent() []Unsent {
 }
 
 // comesBefore says whether another node in contact sends alarms in the place of this one: the first by name of those whose
-// site is not declared lost, since what a node of a lost site notes as sent counts for nobody else.
+// site is not declared lost, since what a node of a lost site notes as sent counts for nobody else, and before
+// those that can tell nobody.
 func (s *State) comesBefore() bool {
-	lost := func(n int) bool { return s.ix.nodes[n].site >= 0 && s.IsLost(s.ix.sites[s.ix.nodes[n].site].ID) }
-	own := s.ix.self >= 0 && lost(s.ix.self)
+	rank := func(n int, mute bool) int {
+		switch site := s.ix.nodes[n].site; {
+		case site >= 0 && s.IsLost(s.ix.sites[site].ID):
+			return 2
+		case mute:
+			return 1
+		}
+		return 0
+	}
+	own := 0
+	if s.ix.self >= 0 {
+		own = rank(s.ix.self, s.mute.Is)
+	}
 	for n := range s.peers {
-		if n == s.ix.self || !s.peers[n].live || lost(n) && !own {
+		if n == s.ix.self || !s.peers[n].live {
 			continue
 		}
-		if own && !lost(n) || s.ix.nodes[n].ID < s.ix.cfg.Self {
+		if c := cmp.Compare(rank(n, s.peers[n].vote.Mute), own); c < 0 || c == 0 && s.ix.nodes[n].ID < s.ix.cfg.Self {
 			return true
 		}
 	}

@@ -51,6 +51,7 @@ type State struct {
 	blocked  []SiteID  // what Effects.Block said last
 	zones    [8]byte   // digest of what is served
 	sent     Vote      // the last that went out
+	mute     Muted     // whether it can tell receivers of alarms
 
 	falling                       map[Stamp]time.Time // expired overrides that may fall, and since when
 	unlike                        [2]time.Time        // since when others run with another configuration, other zones
@@ -155,6 +156,8 @@ func Step(s *State, e Event, now time.Time) Effects {
 		force = true
 	case Delivered:
 		t.markSent(e)
+	case Muted:
+		t.mute, t.contactsMoved = e, true
 	case Tick:
 	}
 	return t.finish(force)

@@ -25,6 +25,12 @@ type (
 	Refilled []Entry
 	// Delivered tells that receivers of alarms were told, see State.Unsent.
 	Delivered []Unsent
+	// Muted tells whether this node can tell no receiver of alarms: it has none, or Why none takes anything.
+	// While it is so, another node sends in its place.
+	Muted struct {
+		Is  bool
+		Why string
+	}
 	// Loaded carries the digest of the zones that are served from now on.
 	Loaded struct{ Zones [8]byte }
 
@@ -54,6 +60,7 @@ func (Reconfigured) event() {}
 func (Forgotten) event()    {}
 func (Refilled) event()     {}
 func (Delivered) event()    {}
+func (Muted) event()        {}
 func (Loaded) event()       {}
 func (Merged) event()       {}
 func (Heard) event()        {}

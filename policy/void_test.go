@@ -83,12 +83,12 @@ func TestNoMarginWithoutAMajority(t *testing.T) {
 }
 
 // TestWhoSendsBesideALostSite wants alarms sent by the first node by name, but not by one whose site is declared lost while
-// others are in contact: what it notes as sent is void.
+// others are in contact, what it notes as sent being void, nor by one that can tell no receiver.
 func TestWhoSendsBesideALostSite(t *testing.T) {
 	now := time.UnixMilli(10_000)
 	lost := Entry{Kind: KindSiteLost, Key: "sa", Stamp: Stamp{Wall: 11_000, Node: "c"}, Author: "ann", Reason: "fire"}
 	raised := Entry{Kind: KindAlarm, Key: "all-down/shop", Stamp: Stamp{Wall: 10_000, Node: "c"}, Value: encode(Alarm{Text: "none is up", Since: now})}
-	sends := func(self NodeID, heard ...NodeID) []bool {
+	sends := func(mute NodeID, self NodeID, heard ...NodeID) []bool {
 		var list []bool
 		cfg := &Config{Self: self, Sites: []Site{{ID: "sa", Metro: "m"}, {ID: "sb", Metro: "m"}, {ID: "sc", Metro: "m"}}}
 		for _, n := range []NodeID{"a", "b", "c"} {
@@ -97,9 +97,10 @@ func TestWhoSendsBesideALostSite(t *testing.T) {
 		s, _ := Start(cfg, Stored{Stamped: now}, now)
 		var votes Heard
 		for _, n := range heard {
-			votes = append(votes, Vote{Node: n, Incarnation: 1, Counter: 1, List: s.ix.list, States: newStates(len(s.ix.targets))})
+			votes = append(votes, Vote{Node: n, Incarnation: 1, Counter: 1, List: s.ix.list, States: newStates(len(s.ix.targets)), Mute: n == mute})
 		}
 		Step(s, votes, now)
+		Step(s, Muted{self == mute, "webhook: 502"}, now)
 		for _, e := range []Entry{raised, lost} {
 			Step(s, Merged{e}, now)
 			list = append(list, len(s.Unsent()) > 0)
@@ -107,18 +108,25 @@ func TestWhoSendsBesideALostSite(t *testing.T) {
 		return list
 	}
 	for _, tt := range []struct {
-		self          NodeID
+		mute, self    NodeID
 		heard         []NodeID
 		before, after bool // the loss of a's site
 	}{
-		{"a", []NodeID{"b", "c"}, true, false},
-		{"b", []NodeID{"a", "c"}, false, true},
-		{"c", []NodeID{"a", "b"}, false, false},
-		{"c", []NodeID{"a"}, false, true},
-		{"a", nil, true, true},
+		{"", "a", []NodeID{"b", "c"}, true, false},
+		{"", "b", []NodeID{"a", "c"}, false, true},
+		{"", "c", []NodeID{"a", "b"}, false, false},
+		{"", "c", []NodeID{"a"}, false, true},
+		{"", "a", nil, true, true},
+		{"a", "a", []NodeID{"b", "c"}, false, false},
+		{"a", "b", []NodeID{"a", "c"}, true, true},
+		{"a", "c", []NodeID{"a", "b"}, false, false},
+		{"b", "b", []NodeID{"a", "c"}, false, false},
+		{"b", "c", []NodeID{"a", "b"}, false, true},
+		{"b", "b", []NodeID{"a"}, false, true},
+		{"a", "a", nil, true, true},
 	} {
-		if got := sends(tt.self, tt.heard...); got[0] != tt.before || got[1] != tt.after {
-			t.Errorf("%s, which hears %v: %v, want %v and %v", tt.self, tt.heard, got, tt.before, tt.after)
+		if got := sends(tt.mute, tt.self, tt.heard...); got[0] != tt.before || got[1] != tt.after {
+			t.Errorf("%s, which hears %v, while %q is mute: %v, want %v and %v", tt.self, tt.heard, tt.mute, got, tt.before, tt.after)
 		}
 	}
 }

@@ -20,6 +20,7 @@ type Vote struct {
 	Suspect              bool      // it suspects itself and abstains
 	Held                 bool      // its start is held: it serves nothing
 	Decides              bool      // it hears a majority of the electorate's sites and may make moves
+	Mute                 bool      // it can tell no receiver of alarms: another sends them
 	Unheld               time.Time // when its last hold ended; zero: it was never held
 	Revision             uint64
 	Digest               [8]byte // of what it answers
@@ -68,7 +69,7 @@ func ListDigest(list []TargetID) [32]byte {
 //
 //	octet    version, 1
 //	octets   2: length of the header that follows
-//	header   flags (1 suspect, 2 held, 4 decides); list digest (32); unheld in ms since 1970, 0 for
+//	header   flags (1 suspect, 2 held, 4 decides, 8 mute); list digest (32); unheld in ms since 1970, 0 for
 //	         never (8); revision (8); digest (8); config (8); zones (8)
 //	octets   4: number of octets of states, then these
 //
@@ -85,7 +86,7 @@ func EncodeVote(v Vote) []byte {
 	b = append(b, voteVersion)
 	b = binary.BigEndian.AppendUint16(b, voteHeader)
 	var flags byte
-	for i, set := range []bool{v.Suspect, v.Held, v.Decides} {
+	for i, set := range []bool{v.Suspect, v.Held, v.Decides, v.Mute} {
 		if set {
 			flags |= 1 << i
 		}
@@ -117,7 +118,7 @@ func DecodeVote(data []byte) (Vote, error) {
 	}
 	h, rest := data[:n], data[n:]
 	v := Vote{
-		Suspect: h[0]&1 != 0, Held: h[0]&2 != 0, Decides: h[0]&4 != 0,
+		Suspect: h[0]&1 != 0, Held: h[0]&2 != 0, Decides: h[0]&4 != 0, Mute: h[0]&8 != 0,
 		List: [32]byte(h[1:]), Revision: binary.BigEndian.Uint64(h[41:]),
 		Digest: [8]byte(h[49:]), Config: [8]byte(h[57:]), Zones: [8]byte(h[65:]),
 	}
@@ -225,11 +226,11 @@ func (t *turn) sendVote() {
 		return
 	}
 	v := Vote{
-		Node: t.ix.cfg.Self, List: t.ix.list, Suspect: !t.suspect.IsZero(), Held: t.hold != nil, Decides: t.decides(), Unheld: t.unheld(),
+		Node: t.ix.cfg.Self, List: t.ix.list, Suspect: !t.suspect.IsZero(), Held: t.hold != nil, Decides: t.decides(), Mute: t.mute.Is, Unheld: t.unheld(),
 		Digest: [8]byte(t.rev.Digest[:8]), Config: t.ix.cfg.Digest, Zones: t.zones,
 	}
 	last := t.sent
-	if !t.voteMoved && v.List == last.List && v.Suspect == last.Suspect && v.Held == last.Held && v.Decides == last.Decides &&
+	if !t.voteMoved && v.List == last.List && v.Suspect == last.Suspect && v.Held == last.Held && v.Decides == last.Decides && v.Mute == last.Mute &&
 		v.Unheld.Equal(last.Unheld) && v.Digest == last.Digest && v.Config == last.Config && v.Zones == last.Zones {
 		return
 	}

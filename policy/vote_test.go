@@ -15,7 +15,7 @@ func genVote(t *rapid.T) Vote {
 		return d
 	}
 	v := Vote{
-		Suspect: rapid.Bool().Draw(t, "suspect"), Held: rapid.Bool().Draw(t, "held"), Decides: rapid.Bool().Draw(t, "decides"),
+		Suspect: rapid.Bool().Draw(t, "suspect"), Held: rapid.Bool().Draw(t, "held"), Decides: rapid.Bool().Draw(t, "decides"), Mute: rapid.Bool().Draw(t, "mute"),
 		Revision: rapid.Uint64().Draw(t, "revision"), Digest: digest("digest"), Config: digest("config"), Zones: digest("zones"),
 	}
 	copy(v.List[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "list"))

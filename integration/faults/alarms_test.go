@@ -24,7 +24,8 @@ type receiver struct {
 	at string
 
 	mu      sync.Mutex
-	deaf    bool // it answers 503
+	deaf    bool   // it answers 503
+	deafTo  string // to what this node sends, too
 	events  []event
 	beats   int
 	lastOne time.Time
@@ -63,7 +64,7 @@ func (r *receiver) hook(w http.ResponseWriter, q *http.Request) {
 	err := json.NewDecoder(q.Body).Decode(&e)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.taken = err == nil && !r.deaf
+	e.taken = err == nil && !r.deaf && e.Node != r.deafTo
 	r.events = append(r.events, e)
 	if !e.taken {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -74,6 +75,12 @@ func (r *receiver) setDeaf(deaf bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.deaf = deaf
+}
+
+func (r *receiver) setDeafTo(node string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.deafTo = node
 }
 
 // of are the events of a cause and state.
@@ -161,6 +168,31 @@ func TestAlarmsAreSentOnce(t *testing.T) {
 		if sent := r.of(cause, "raised", true); len(sent) != 2 {
 			t.Errorf("edge-a1 came back and sent again: %+v", sent)
 		}
+	})
+
+	t.Run("taken from another node alone", func(t *testing.T) {
+		r.setDeafTo("edge-a1")
+		before := len(r.of(cause, "raised", true))
+		down()
+		l.Eventually(70*time.Second, func() error {
+			if sent := r.of(cause, "raised", true); len(sent) != before+1 || sent[before].Node != "edge-b1" {
+				return fmt.Errorf("edge-b1 did not relieve edge-a1: %+v", sent)
+			}
+			return nil
+		})
+		l.Eventually(20*time.Second, r.told("mute/edge-a1", "raised", true))
+		r.setDeafTo("")
+		heal()
+		l.Eventually(20*time.Second, r.told(cause, "cleared", true))
+		l.Steady(3*time.Second, func() error {
+			if sent := r.of(cause, "raised", true); len(sent) != before+1 {
+				return fmt.Errorf("it was sent twice: %+v", sent)
+			}
+			return nil
+		})
+		a.Kill9() // it would try again only after some minutes, and says no more that it can't
+		a.Start()
+		l.Eventually(20*time.Second, calm(l))
 	})
 
 	t.Run("heartbeat", func(t *testing.T) {

@@ -17,11 +17,15 @@ type lane struct {
 	mu    sync.Mutex // guards what follows
 	to    receiver   // nil: not configured
 	queue []waiting
+
+	failing, failed time.Time // the first and the last failure since something was taken; zero: none
+	why             string    // of the last
 }
 
 type waiting struct {
-	event Event
-	until time.Time // when it is given up
+	event  Event
+	until  time.Time   // when it is given up
+	wanted func() bool // asked before each try; nil: it is
 }
 
 func (s *Sender) newLane(name string) *lane {
@@ -38,7 +42,7 @@ func (l *lane) configured() bool {
 func (l *lane) set(to receiver) {
 	l.mu.Lock()
 	before := l.to
-	l.to = to
+	l.to, l.failing = to, time.Time{}
 	l.mu.Unlock()
 	if before != nil {
 		before.close()
@@ -54,7 +58,7 @@ func (l *lane) wake() {
 }
 
 // push queues an event, in the place of the oldest where there is no room.
-func (l *lane) push(e Event) {
+func (l *lane) push(e Event, wanted func() bool) {
 	l.mu.Lock()
 	if l.to == nil {
 		l.mu.Unlock()
@@ -64,7 +68,7 @@ func (l *lane) push(e Event) {
 	if len(l.queue) >= maxQueue {
 		dropped, l.queue = l.queue[:1:1], l.queue[1:]
 	}
-	l.queue = append(l.queue, waiting{e, time.Now().Add(l.s.timing.giveUp)})
+	l.queue = append(l.queue, waiting{e, time.Now().Add(l.s.timing.giveUp), wanted})
 	l.s.metrics.waiting.WithLabelValues(l.name).Set(float64(len(l.queue)))
 	l.mu.Unlock()
 	for _, w := range dropped {
@@ -100,16 +104,22 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// deliver tries until the receiver takes the event, refuses it, or its time is over.
+// deliver tries until the receiver takes the event, refuses it, its time is over, or it is not wanted any more.
 func (l *lane) deliver(ctx context.Context, w waiting) {
 	pause := l.s.timing.first
 	for {
+		if w.wanted != nil && !w.wanted() {
+			l.s.log.Info("an alarm is not this node's to send any more", "receiver", l.name, "cause", w.event.Cause)
+			return
+		}
 		err := l.attempt(ctx, w.event)
 		if ctx.Err() != nil {
 			return
 		}
 		var refused refusal
-		if err == nil || errors.Is(err, ErrRemoved) || errors.As(err, &refused) || time.Now().After(w.until) {
+		answered := err == nil || errors.Is(err, ErrRemoved) || errors.As(err, &refused)
+		l.note(answered, err)
+		if answered || time.Now().After(w.until) {
 			l.report(w.event, err)
 			return
 		}
@@ -118,6 +128,31 @@ func (l *lane) deliver(ctx context.Context, w waiting) {
 		l.rest(ctx, pause)
 		pause = min(2*pause, l.s.timing.most)
 	}
+}
+
+// note remembers since when the receiver takes nothing.
+func (l *lane) note(answered bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case answered:
+		l.failing = time.Time{}
+	case l.failing.IsZero():
+		l.failing = time.Now()
+	}
+	if err != nil {
+		l.failed, l.why = time.Now(), err.Error()
+	}
+}
+
+// failure is why the receiver has taken nothing for long; empty where it may.
+func (l *lane) failure() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failing.IsZero() || time.Since(l.failing) < l.s.timing.relieve || time.Since(l.failed) >= l.s.timing.rested {
+		return ""
+	}
+	return l.why
 }
 
 // rest waits for about d; nodes that fail together must not come back together.

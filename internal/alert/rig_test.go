@@ -36,7 +36,7 @@ func newRig(t *testing.T, cfg config.Alarms) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.timing = timing{attempt: 5 * time.Second, first: 5 * time.Millisecond, most: 20 * time.Millisecond, giveUp: time.Minute}
+	s.timing = timing{attempt: 5 * time.Second, first: 5 * time.Millisecond, most: 20 * time.Millisecond, giveUp: time.Minute, relieve: 50 * time.Millisecond, rested: time.Minute}
 	r.Sender = s
 	return r
 }

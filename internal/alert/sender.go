@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,10 +29,12 @@ type timing struct {
 	first   time.Duration // before the second try; doubles with each more
 	most    time.Duration // between two tries
 	giveUp  time.Duration // after an event came
+	relieve time.Duration // of failing, after which another node had better send
+	rested  time.Duration // after the last failure, when it is worth another try
 }
 
 func patient() timing {
-	return timing{attempt: 10 * time.Second, first: time.Second, most: time.Minute, giveUp: 15 * time.Minute}
+	return timing{attempt: 10 * time.Second, first: time.Second, most: time.Minute, giveUp: 15 * time.Minute, relieve: 30 * time.Second, rested: 10 * time.Minute}
 }
 
 // receiver takes events. Its errors are tried again, unless they are refusals.
@@ -110,10 +113,31 @@ func (s *Sender) Configured() bool {
 	return slices.ContainsFunc(s.lanes(), (*lane).configured)
 }
 
-// Send queues an event for every receiver. It never blocks.
-func (s *Sender) Send(e Event) {
+// Mute says whether no receiver can be told: there is none, and then why is empty, or none has taken
+// anything for a while.
+func (s *Sender) Mute() (mute bool, why string) {
+	var failures []string
 	for _, l := range s.lanes() {
-		l.push(e)
+		if !l.configured() {
+			continue
+		}
+		failure := l.failure()
+		if failure == "" {
+			return false, ""
+		}
+		failures = append(failures, l.name+": "+failure)
+	}
+	return true, strings.Join(failures, "; ")
+}
+
+// Send queues an event for every receiver. It never blocks.
+func (s *Sender) Send(e Event) { s.SendWhile(nil, e) }
+
+// SendWhile queues an event that is dropped, and not reported, once it is not wanted any more: that is
+// asked before each try, on any goroutine.
+func (s *Sender) SendWhile(wanted func() bool, e Event) {
+	for _, l := range s.lanes() {
+		l.push(e, wanted)
 	}
 }
 

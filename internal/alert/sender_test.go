@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,6 +159,55 @@ func TestWithoutReceiversNothingWaits(t *testing.T) {
 	r.Set(config.Alarms{Exec: []string{"/bin/true"}})
 	if !r.Configured() {
 		t.Error("a receiver is configured")
+	}
+}
+
+// TestMute wants a sender to know that nobody takes anything from it, and that one does again.
+func TestMute(t *testing.T) {
+	var taken atomic.Bool
+	h := newHook(t, func(_ int, w http.ResponseWriter) {
+		if !taken.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+	})
+	r := newRig(t, config.Alarms{})
+	if mute, why := r.Mute(); !mute || why != "" {
+		t.Errorf("without a receiver: %v %q", mute, why)
+	}
+	r.Set(config.Alarms{Webhook: h.URL})
+	if mute, why := r.Mute(); mute {
+		t.Errorf("before it has tried: %q", why)
+	}
+	r.run().Send(fire)
+	eventually(t, "it says what the webhook says", func() bool {
+		mute, why := r.Mute()
+		return mute && strings.HasPrefix(why, "webhook: ") && strings.Contains(why, "502")
+	})
+	r.Set(config.Alarms{Webhook: h.URL, Exec: []string{"/bin/true"}})
+	if mute, why := r.Mute(); mute {
+		t.Errorf("beside a program that was not tried: %q", why)
+	}
+	r.Set(config.Alarms{Webhook: h.URL})
+	taken.Store(true)
+	eventually(t, "it can tell again", func() bool { mute, _ := r.Mute(); return !mute })
+}
+
+// TestUnwantedEventIsNotTriedAgain takes an event back that another node has sent meanwhile.
+func TestUnwantedEventIsNotTriedAgain(t *testing.T) {
+	var unwanted atomic.Bool
+	h := newHook(t, func(n int, w http.ResponseWriter) {
+		if n < 3 {
+			w.WriteHeader(http.StatusBadGateway)
+			unwanted.Store(n == 2)
+		}
+	})
+	r := newRig(t, config.Alarms{Webhook: h.URL}).run()
+	r.SendWhile(func() bool { return !unwanted.Load() }, fire)
+	e := fire
+	e.ID = "another"
+	r.Send(e)
+	if d := r.delivery(); d.Event.ID != "another" || d.Err != nil || len(h.got()) != 3 {
+		t.Errorf("got %+v after %d questions, want the second event after 3", d, len(h.got()))
 	}
 }
 

@@ -21,6 +21,7 @@ type pager struct {
 
 	mu      sync.Mutex
 	waiting map[string]*page              // the cluster's that are under way, by event
+	muted   policy.Muted                  // as the loop was told; of its goroutine
 	own     map[string]policy.AlarmStatus // the node's own that were told
 }
 
@@ -51,7 +52,13 @@ func (p *pager) look(ctx context.Context) {
 		unsent []policy.Unsent
 		well   bool
 	}
+	is, why := p.sender.Mute()
+	muted := policy.Muted{Is: is, Why: why}
 	s, err := askLoop(ctx, p.n.loop, func(l *loop, _ time.Time) seen {
+		if muted != p.muted {
+			p.muted = muted
+			l.step(muted)
+		}
 		if done := p.take(); len(done) > 0 {
 			l.step(policy.Delivered(done))
 		}
@@ -82,15 +89,24 @@ func (p *pager) send(u policy.Unsent) {
 	e := p.event(u.Cause, u.Cleared, u.At)
 	e.ID = eventID(u)
 	e.Alarm, e.Way, e.Since = u.Alarm.Text, u.Alarm.Way, u.Alarm.Since
+	own := &page{Unsent: u}
 	p.mu.Lock()
 	_, waits := p.waiting[e.ID]
 	if !waits {
-		p.waiting[e.ID] = &page{Unsent: u}
+		p.waiting[e.ID] = own
 	}
 	p.mu.Unlock()
 	if !waits {
-		p.sender.Send(e)
+		p.sender.SendWhile(func() bool { return p.wants(e.ID, own) }, e)
 	}
+}
+
+// wants says whether an event is still this node's to send: also to those receivers that did not take it yet
+// where one did.
+func (p *pager) wants(id string, e *page) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return e.taken || p.waiting[id] == e
 }
 
 // eventID is the same whoever sends it.
