@@ -178,3 +178,36 @@ func TestStampText(t *testing.T) {
 		}
 	}
 }
+
+// TestOrdersOfOneMoment wants an order stamped later than one that is on its way to the disk, also where the stamps of its
+// key are far ahead, and no later once that is there.
+func TestOrdersOfOneMoment(t *testing.T) {
+	now := time.UnixMilli(10_000)
+	cfg := &Config{Self: "a", Sites: []Site{{ID: "s", Metro: "m"}, {ID: "t", Metro: "m"}}, Nodes: []Node{{ID: "a", Site: "s", Probes: true}}}
+	for name, stored := range map[string][]Entry{
+		"alone":                nil,
+		"behind a clock ahead": {{Kind: KindDrain, Key: "site/t", Stamp: Stamp{Wall: 90_000_000, Node: "b"}, Author: "ann", Reason: "r"}},
+	} {
+		s, _ := Start(cfg, Stored{Stamped: now, Entries: stored}, now)
+		order := func(clear bool) []Entry {
+			p, err := s.Judge(Order{Kind: KindDrain, Key: "site/t", Clear: clear, Author: "ann", Reason: "r", BreakGlass: builtinRules}, now)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			return p.Entries
+		}
+		first := order(false)
+		Step(s, Promised(first), now)
+		second := order(false)
+		if first[0].Stamp.Compare(second[0].Stamp) >= 0 {
+			t.Errorf("%s: %v, and the order after it %v", name, first[0].Stamp, second[0].Stamp)
+		}
+		Step(s, Ordered(first), now)
+		if len(s.promised) > 0 {
+			t.Errorf("%s: still promised: %v", name, s.promised)
+		}
+		if last := order(true); first[0].Stamp.Compare(last[0].Stamp) >= 0 || last[0].Ends != first[0].Stamp {
+			t.Errorf("%s: %v, and its end %v of %v", name, first[0].Stamp, last[0].Stamp, last[0].Ends)
+		}
+	}
+}

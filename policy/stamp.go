@@ -60,17 +60,27 @@ func (s Stamp) next(node NodeID) Stamp {
 }
 
 // stamp makes the stamp of a new entry: by the clock, later than every stamp
-// made or seen here, and later than the one that key has, however far ahead that is.
+// made or seen here, and later than the one that key has or will have, however far ahead that is.
 func (s *State) stamp(key EntryKey, now time.Time) Stamp {
 	st := Stamp{Wall: now.UnixMilli(), Node: s.ix.cfg.Self}
 	if st.Compare(s.clock) <= 0 {
 		st = s.clock.next(s.ix.cfg.Self)
 	}
 	s.clock = st
-	if e, ok := s.entries[key]; ok && st.Compare(e.Stamp) <= 0 {
-		st = e.Stamp.next(s.ix.cfg.Self)
+	for _, e := range []Stamp{s.entries[key].Stamp, s.promised[key]} {
+		if st.Compare(e) <= 0 {
+			st = e.next(s.ix.cfg.Self)
+		}
 	}
 	return st
+}
+
+// promise keeps the stamps of orders that are not entries yet.
+func (t *turn) promise(list []Entry) {
+	for _, e := range list {
+		t.see(e.Stamp, t.now)
+		t.promised[e.EntryKey()] = e.Stamp
+	}
 }
 
 // see moves the clock behind which no own stamp will be.

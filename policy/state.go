@@ -11,25 +11,26 @@ const defaultRejoinAfter = 10 * time.Minute
 
 // State is one node's whole decision state. It belongs to one goroutine.
 type State struct {
-	ix      *index
-	targets []target
-	paths   []path // by site
-	entries map[EntryKey]Entry
-	orders  *orders // what the entries say; replaced, never changed
-	svcs    []service
-	svcDue  []time.Time      // by service: when time alone may change it; zero: never
-	soonest time.Time        // of those
-	touched []bool           // services to decide in this step; all false between steps
-	moves   map[string]*Move // the newest of each chain, by key
-	raised  map[string]raised
-	wanted  map[string]alarm     // alarms whose cause is seen here
-	doubts  map[string]time.Time // alarms whose entry does not say what is seen here, and since when
-	globals []alarm              // seen here, of no single service
-	started time.Time
-	rev     *Revision
-	sum     [32]byte // of all answers, for the digest
-	clock   Stamp
-	now     time.Time
+	ix       *index
+	targets  []target
+	paths    []path // by site
+	entries  map[EntryKey]Entry
+	orders   *orders // what the entries say; replaced, never changed
+	svcs     []service
+	svcDue   []time.Time      // by service: when time alone may change it; zero: never
+	soonest  time.Time        // of those
+	touched  []bool           // services to decide in this step; all false between steps
+	moves    map[string]*Move // the newest of each chain, by key
+	raised   map[string]raised
+	wanted   map[string]alarm     // alarms whose cause is seen here
+	doubts   map[string]time.Time // alarms whose entry does not say what is seen here, and since when
+	globals  []alarm              // seen here, of no single service
+	started  time.Time
+	rev      *Revision
+	sum      [32]byte // of all answers, for the digest
+	clock    Stamp
+	promised map[EntryKey]Stamp // orders that are on their way to the disk
+	now      time.Time
 
 	here       []bool           // targets that this node probes
 	probed     int              // how many
@@ -97,7 +98,7 @@ func newState(cfg *Config, now time.Time) *State {
 	s := &State{
 		entries: map[EntryKey]Entry{}, moves: map[string]*Move{}, now: now, started: now,
 		raised: map[string]raised{}, wanted: map[string]alarm{}, doubts: map[string]time.Time{}, falling: map[Stamp]time.Time{},
-		lists: lists{map[[32]byte][]TargetID{}, map[[32]byte]time.Time{}},
+		lists: lists{map[[32]byte][]TargetID{}, map[[32]byte]time.Time{}}, promised: map[EntryKey]Stamp{},
 	}
 	s.adopt(newIndex(cfg))
 	s.startPeers(nil, nil)
@@ -132,7 +133,14 @@ func Step(s *State, e Event, now time.Time) Effects {
 	switch e := e.(type) {
 	case Observed:
 		t.observe(e)
+	case Promised:
+		t.promise(e)
 	case Ordered:
+		for _, o := range e {
+			if t.promised[o.EntryKey()] == o.Stamp {
+				delete(t.promised, o.EntryKey())
+			}
+		}
 		t.order(e, true)
 	case Reconfigured:
 		t.reconfigure(e.Config)
@@ -209,6 +217,7 @@ func (s *State) fork() *State {
 	f.svcDue = slices.Clone(s.svcDue)
 	f.touched = slices.Clone(s.touched)
 	f.raised, f.wanted, f.doubts = maps.Clone(s.raised), maps.Clone(s.wanted), maps.Clone(s.doubts)
+	f.promised = maps.Clone(s.promised)
 	f.moves, f.falling = maps.Clone(s.moves), maps.Clone(s.falling)
 	if s.hold != nil {
 		h := *s.hold

@@ -12,6 +12,9 @@ type Event interface{ event() }
 type (
 	// Observed carries the results of this node's own checks.
 	Observed []Observation
+	// Promised carries orders that State.Judge passed and that are on their way to the disk: what is stamped
+	// meanwhile is later, also where nobody waits for them any more.
+	Promised []Entry
 	// Ordered carries orders that State.Judge passed and that are on disk.
 	Ordered []Entry
 	// Tick tells that Effects.Wake has come.
@@ -54,6 +57,7 @@ type (
 )
 
 func (Observed) event()     {}
+func (Promised) event()     {}
 func (Ordered) event()      {}
 func (Tick) event()         {}
 func (Reconfigured) event() {}

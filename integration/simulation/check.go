@@ -24,6 +24,7 @@ type checker struct {
 	healedAt  time.Duration
 	agreedAt  time.Duration // zero: not yet
 	lastAgree time.Duration
+	untold    map[string]time.Duration // since when suspended orders have no alarm, by node and order
 }
 
 // Count is what came by, so that one sees what a rule was tried on.
@@ -55,12 +56,13 @@ type glance struct {
 	held   bool
 	known  map[policy.SiteID]bool // what of a site was judged, and counted
 	begins bool                   // the start was held
+	freed  time.Duration          // when it was last known to be
 }
 
 func newChecker(w *World, s *Schedule) *checker {
 	c := &checker{
 		w: w, s: s, sites: map[netip.Addr]policy.SiteID{}, ack: map[policy.EntryKey]policy.Entry{},
-		differ: map[pair]time.Duration{}, moves: moveLog{},
+		differ: map[pair]time.Duration{}, moves: moveLog{}, untold: map[string]time.Duration{},
 	}
 	for i, site := range s.Sites {
 		c.sites[addressOf(i)] = policy.SiteID(site.Name)

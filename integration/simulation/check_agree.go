@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 const (
 	settled     = 20 * time.Second // after the heal, when all must be at rest
+	toldAgain   = 6 * time.Second  // until an alarm that a clock far ahead has cleared is raised again: 5 s, and a look
 	agreeWithin = 6 * time.Second  // after the heal, until all agree: I4's some 5 s, and the membership's part
 )
 
@@ -54,6 +56,7 @@ func (c *checker) judgeHeld(n *node) {
 		n.seen.held = false
 		return
 	}
+	n.seen.freed = c.w.now
 	if !n.seen.held {
 		n.seen.held, n.seen.heldAt = true, c.w.now
 		c.count.Held++
@@ -86,6 +89,9 @@ func (c *checker) healed() {
 			}
 		case c.agreedAt == 0 && c.w.now-c.healedAt > agreeWithin:
 			c.w.fail("I4", "no agreement %v after the heal: %s", agreeWithin, why)
+		}
+		for _, n := range c.w.nodes {
+			c.lookSuspended(n)
 		}
 		c.w.after(agreeEvery, look)
 	}
@@ -154,8 +160,13 @@ func (c *checker) end() {
 		c.w.fail("I4", "%v after the heal nothing changes any more, and nodes do not agree: %s", settled, c.disagreement())
 		return
 	}
+	for _, order := range slices.Sorted(maps.Keys(c.untold)) {
+		if since := c.untold[order]; c.w.now-since > toldAgain {
+			c.w.fail("I4", "%s without an alarm that names the way out for %v", order, c.w.now-since)
+			return
+		}
+	}
 	for _, n := range c.w.nodes {
-		c.judgeSuspended(n)
 		for key, e := range c.ack {
 			s, ok := n.replica.Get(key)
 			if !ok || e.Replaces(s.Entry) {
@@ -166,17 +177,28 @@ func (c *checker) end() {
 	}
 }
 
-func (c *checker) judgeSuspended(n *node) {
-	st := n.state.Status(n.time())
-	alarms := map[string]policy.AlarmStatus{}
-	for _, a := range st.Alarms {
-		alarms[a.Cause] = a
+// lookSuspended notes since when a node's suspended orders have no alarm that names the way out.
+func (c *checker) lookSuspended(n *node) {
+	if n.life == nil {
+		return
 	}
+	st := n.state.Status(n.time())
+	told := map[string]bool{}
+	for _, a := range st.Alarms {
+		told[a.Cause] = a.Way != ""
+	}
+	untold := map[string]time.Duration{}
 	for _, s := range st.Suspended {
-		a, ok := alarms["suspended/"+string(s.Kind)+"/"+s.Key]
-		if s.Way == "" || !ok || a.Way == "" {
-			c.w.fail("I4", "%s %s is suspended on %s without an alarm that names the way out", s.Kind, s.Key, n.id)
-			return
+		order := string(s.Kind) + "/" + s.Key
+		if s.Way != "" && told["suspended/"+order] {
+			continue
+		}
+		key := order + " is suspended on " + string(n.id)
+		untold[key] = c.w.now
+		if since, ok := c.untold[key]; ok {
+			untold[key] = since
 		}
 	}
+	maps.DeleteFunc(c.untold, func(key string, _ time.Duration) bool { return strings.HasSuffix(key, " on "+string(n.id)) })
+	maps.Copy(c.untold, untold)
 }

@@ -85,7 +85,7 @@ func (c *checker) reachedByMajority(n *node, site policy.SiteID) bool {
 				reach++
 			}
 		}
-		if s.ID == site && len(s.Requires) > 0 && slices.ContainsFunc(voters, func(v *node) bool { return !c.w.truth.reached(v, uplinkOf(site), recovered) }) {
+		if s.ID == site && len(s.Requires) > 0 && slices.ContainsFunc(c.speak(site), func(v *node) bool { return !c.w.truth.reached(v, uplinkOf(site), recovered) }) {
 			return false
 		}
 	}
@@ -102,6 +102,17 @@ func (c *checker) runs(site policy.SiteID) []*node {
 	var list []*node
 	for _, n := range c.w.nodes {
 		if n.site == site && n.life != nil {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// speak are the nodes of a site that run, or whose last votes may still count.
+func (c *checker) speak(site policy.SiteID) []*node {
+	list := c.runs(site)
+	for _, n := range c.w.nodes {
+		if n.site == site && n.life == nil && c.w.now-n.died < voteTTL+time.Second {
 			list = append(list, n)
 		}
 	}
@@ -140,7 +151,7 @@ func (c *checker) judgeKnown(n *node) {
 // judgeDown judges what a node makes of a site that is down for a majority.
 func (c *checker) judgeDown(n *node, st *policy.Status, site policy.SiteID, voters []*node) {
 	ep := endpointOf(st, site)
-	answers := slices.Contains(n.seen.sites, site) && ep.Candidate && !c.ownExpiry() && st.Services[0].Names[0].Override == "" && c.another(st, site, voters)
+	answers := c.w.now-n.seen.freed > deadline(fall) && slices.Contains(n.seen.sites, site) && ep.Candidate && !c.ownExpiry() && st.Services[0].Names[0].Override == "" && c.another(st, site, voters)
 	if ep.Health == policy.Down && !answers {
 		return
 	}
@@ -283,12 +294,33 @@ func (c *checker) another(st *policy.Status, down policy.SiteID, voters []*node)
 	return false
 }
 
-// moveLog is the sets of all moves that were written, by chain and number.
-type moveLog map[policy.EntryKey]map[uint64]loggedMove
+// moveLog is the moves that were written, by chain.
+type moveLog map[policy.EntryKey]chainLog
+
+// chainLog is the sets of all moves of a chain, by number.
+type chainLog map[uint64]loggedMove
+
+// before is the newest move of a lower number.
+func (l chainLog) before(number uint64) (m loggedMove) {
+	for k, other := range l {
+		if k < number && (m.Move == nil || k > m.Number) {
+			m = other
+		}
+	}
+	return m
+}
 
 type loggedMove struct {
 	*policy.Move
-	at time.Duration
+	at     time.Duration
+	stands bool // something that the move before answered was up, for who wrote this one
+}
+
+// stands says whether something that a move answers is up for a node.
+func (c *checker) stands(n *node, m loggedMove) bool {
+	return m.Move != nil && slices.ContainsFunc(n.state.Status(n.time()).Services[0].Endpoints, func(ep policy.EndpointStatus) bool {
+		return ep.Health == policy.Up && slices.Contains(m.Set, ep.Endpoint)
+	})
 }
 
 // wrote judges a move that a node writes: I7, endpoints that flap come back ever more rarely.
@@ -305,17 +337,17 @@ func (c *checker) wrote(n *node, e policy.Entry) {
 	}
 	log := c.moves[e.EntryKey()]
 	if log == nil {
-		log = map[uint64]loggedMove{}
+		log = chainLog{}
 		c.moves[e.EntryKey()] = log
 	}
 	if _, ok := log[m.Number]; !ok {
-		log[m.Number] = loggedMove{&m, c.w.now}
+		log[m.Number] = loggedMove{&m, c.w.now, c.stands(n, log.before(m.Number))}
 	}
 	c.judgeReturns(log)
 }
 
 // judgeReturns counts how often an endpoint came back beside one that stood.
-func (c *checker) judgeReturns(log map[uint64]loggedMove) {
+func (c *checker) judgeReturns(log chainLog) {
 	conf := c.w.top.cfg.Services[0].Return
 	if conf.Policy != policy.ReturnHold || conf.Hold == 0 || slices.ContainsFunc(c.s.Actions, func(a Action) bool { return a.Verb == "order" || a.Verb == "empty" }) {
 		return
@@ -329,7 +361,7 @@ func (c *checker) judgeReturns(log map[uint64]loggedMove) {
 	was := map[policy.EndpointID]bool{}
 	for i, k := range numbers {
 		for _, id := range log[k].Set {
-			if i > 0 && was[id] && !slices.Contains(log[numbers[i-1]].Set, id) && !log[k].NoneUp && !log[numbers[i-1]].NoneUp {
+			if i > 0 && log[k].stands && was[id] && !slices.Contains(log[numbers[i-1]].Set, id) && !log[k].NoneUp && !log[numbers[i-1]].NoneUp {
 				back[id]++
 			}
 			was[id] = true

@@ -115,6 +115,7 @@ func (w *World) doOrder(a Action) {
 		w.fail("form", "%s can't seal an order: %v", n.id, err)
 		return
 	}
+	n.step(policy.Promised(preview.Entries))
 	w.check.given(n, preview.Entries)
 	n.writer.store(sealed, func() { n.obey(sealed) })
 }

@@ -200,6 +200,9 @@ func (n *Node) seal(ctx context.Context, entries []policy.Entry) ([]*cluster.Sea
 	}
 	s, err := askLoop(ctx, n.loop, func(l *loop, _ time.Time) signed {
 		list, err := l.replica.Seal(entries)
+		if err == nil {
+			l.step(policy.Promised(entries))
+		}
 		return signed{list, err}
 	})
 	return s.list, errors.Join(err, s.err)
