@@ -19,9 +19,9 @@ type Config struct {
 	Former      map[policy.NodeID][]ed25519.PublicKey // keys that nodes had before: what they signed is taken from the own disk alone
 	Members     map[policy.NodeID]Member              // the nodes of the configuration, Self among them
 	Incarnation uint64                                // higher than at any earlier start; raised by itself where peers know a higher one
-	Lost        func(policy.SiteID) bool              // declared lost; nil: none
 	Void        func(policy.Entry) bool               // written in a site while it was declared lost, not to be taken in for now; nil: none
 	Obsolete    func(policy.Entry) bool               // of no effect any more, not to be taken in again; nil: none
+	Needed      func(policy.Entry) bool               // a tombstone that still decides, not to be collected; nil: none
 	VoteTTL     time.Duration                         // a vote not refreshed for so long is silence; 0: 3 s
 	Tombstones  time.Duration                         // the least age at which a tombstone is collected; 0: 24 h
 	Direct      int                                   // up to so many live peers are told of news at once, more by gossip; 0: 50
@@ -226,11 +226,11 @@ func setDefaults(cfg *Config) {
 	if cfg.Direct == 0 {
 		cfg.Direct = 50
 	}
-	if cfg.Lost == nil {
-		cfg.Lost = func(policy.SiteID) bool { return false }
-	}
 	if cfg.Void == nil {
 		cfg.Void = func(policy.Entry) bool { return false }
+	}
+	if cfg.Needed == nil {
+		cfg.Needed = func(policy.Entry) bool { return false }
 	}
 	if cfg.Obsolete == nil {
 		cfg.Obsolete = func(policy.Entry) bool { return false }

@@ -7,23 +7,21 @@ import (
 	"github.com/scloudstack/pharos/policy"
 )
 
-// collectTombstones removes tombstones that every node holds which is configured and not declared lost: learnt by an
-// exchange after which both held the same. So no node can bring back what they ended. That a node's folder may be set
-// back to before it is why a tombstone is also kept for a while.
+// collectTombstones removes tombstones that every configured node holds, of lost sites too: learnt by an exchange after which
+// both held the same. So no node can bring back what they ended. That a node's folder may be set back to before it is
+// why a tombstone is also kept for a while.
 func (r *Replica) collectTombstones(now time.Time) {
 	if len(r.tombs) == 0 {
 		return
 	}
 	through := r.seq
 	for _, p := range r.peers {
-		if !r.cfg.Lost(p.Site) {
-			through = min(through, p.synced)
-		}
+		through = min(through, p.synced)
 	}
 	var over []*Sealed
 	for key, seq := range r.tombs {
 		s := r.entries[key]
-		if seq <= through && now.Sub(s.Entry.Stamp.Time()) >= r.cfg.Tombstones {
+		if seq <= through && now.Sub(s.Entry.Stamp.Time()) >= r.cfg.Tombstones && !r.cfg.Needed(s.Entry) {
 			over = append(over, s)
 		}
 	}

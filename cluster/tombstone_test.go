@@ -10,10 +10,10 @@ import (
 
 func TestTombstonesGoOnceEveryNodeHeldThem(t *testing.T) {
 	g := newRig(t, 3, 1)
-	lost := map[policy.SiteID]bool{}
+	needed := map[string]bool{}
 	for _, id := range g.order {
 		n := g.nodes[id]
-		n.cfg.Lost = func(s policy.SiteID) bool { return lost[s] }
+		n.cfg.Needed = func(e policy.Entry) bool { return needed[e.Key] }
 		n.cfg.Tombstones = 10 * time.Minute
 		if _, err := n.r.Reconfigure(n.cfg, g.now); err != nil {
 			t.Fatal(err)
@@ -48,16 +48,20 @@ func TestTombstonesGoOnceEveryNodeHeldThem(t *testing.T) {
 			t.Errorf("%s still holds %d", id, n)
 		}
 	}
-	// A node that is declared lost is not waited for, and may then bring the order back: it is readmitted by Unseen.
-	parted = true
-	lost["s3"] = true
+	// Nor one that still decides.
+	needed["site/s2"] = true
 	g.order1(a, g.entry(a, policy.KindDrain, "site/s2", "{}"))
 	dead = g.entry(a, policy.KindDrain, "site/s2", "")
 	dead.Deleted = true
 	g.order1(a, dead)
 	g.run(15 * time.Minute)
+	if n, _ := a.r.Digest(); n != 1 {
+		t.Errorf("a tombstone that is needed was collected")
+	}
+	delete(needed, "site/s2")
+	g.run(5 * time.Minute)
 	if n, _ := a.r.Digest(); n != 0 {
-		t.Errorf("a lost site's node is waited for")
+		t.Errorf("a tombstone that is needed no more was not collected")
 	}
 }
 

@@ -183,6 +183,19 @@ func (s *State) spans(o *orders) []span {
 	return list
 }
 
+// Needed says that a tombstone still decides, so that it is to be kept: the end of an order beside which another may be
+// suspended, which it stays until a person gives it again or clears it, and a readmission, after which return is by hand.
+func (s *State) Needed(e Entry) bool {
+	switch e.Kind {
+	case KindOverride, KindDrain:
+		return len(s.orders.suspended) > 0
+	case KindSiteLost:
+		_, there := s.ix.siteOf[SiteID(e.Key)]
+		return there
+	}
+	return false
+}
+
 // endedSpan is the span of an order that is not in force any more: ended by a
 // tombstone, by its expiry, or fallen.
 func (s *State) endedSpan(e Entry) (span, bool) {

@@ -120,8 +120,8 @@ func (n *node) start() {
 	replica, out, err := cluster.New(cluster.Config{
 		Cluster: n.w.top.cfg.Cluster, Self: n.id, Key: n.w.top.keys[n.id], Members: n.w.top.members,
 		Incarnation: incarnation, VoteTTL: voteTTL,
-		Lost:     func(site policy.SiteID) bool { return n.state != nil && n.state.IsLost(site) },
 		Obsolete: func(e policy.Entry) bool { return n.state != nil && n.state.Obsolete(e) },
+		Needed:   func(e policy.Entry) bool { return n.state == nil || n.state.Needed(e) },
 		Rand:     rand.New(rand.NewPCG(n.w.rand.Uint64(), 1)),
 	}, stored, now)
 	if err != nil {

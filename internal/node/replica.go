@@ -99,9 +99,9 @@ func (l *loop) replicaConfig(incarnation uint64) cluster.Config {
 	return cluster.Config{
 		Cluster: set.Policy.Cluster, Self: set.Node.Name, Key: l.key, Members: members(set, l.key),
 		Incarnation: incarnation, VoteTTL: set.Policy.VoteTTL,
-		Lost:     func(site policy.SiteID) bool { return l.state != nil && l.state.IsLost(site) },
 		Void:     func(e policy.Entry) bool { return l.state != nil && l.state.Void(e) },
 		Obsolete: func(e policy.Entry) bool { return l.state != nil && l.state.Obsolete(e) },
+		Needed:   func(e policy.Entry) bool { return l.state == nil || l.state.Needed(e) },
 	}
 }
 
