@@ -432,7 +432,7 @@ func (t *turn) alarmGlobals() {
 	if t.hold != nil {
 		now = append(now, t.holdAlarm())
 	}
-	if t.mute.Is && t.mute.Why != "" {
+	if t.mute.Why != "" {
 		now = append(now, alarm{
 			"mute/" + string(t.ix.cfg.Self),
 			fmt.Sprintf("no receiver of alarms takes anything from node %s, so that another node sends in its place: %s", t.ix.cfg.Self, t.mute.Why),

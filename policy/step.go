@@ -28,8 +28,8 @@ type (
 	Refilled []Entry
 	// Delivered tells that receivers of alarms were told, see State.Unsent.
 	Delivered []Unsent
-	// Muted tells whether this node can tell no receiver of alarms: it has none, or Why none takes anything.
-	// While it is so, another node sends in its place.
+	// Muted tells whether this node can tell no receiver of alarms, so that another node sends in its place, and why none took
+	// anything last; empty where there is none, or one may.
 	Muted struct {
 		Is  bool
 		Why string

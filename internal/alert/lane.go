@@ -145,14 +145,14 @@ func (l *lane) note(answered bool, err error) {
 	}
 }
 
-// failure is why the receiver has taken nothing for long; empty where it may.
-func (l *lane) failure() string {
+// failure is why the receiver has taken nothing for long, empty where it may, and whether it was left alone since.
+func (l *lane) failure() (why string, rested bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.failing.IsZero() || time.Since(l.failing) < l.s.timing.relieve || time.Since(l.failed) >= l.s.timing.rested {
-		return ""
+	if l.failing.IsZero() || l.failed.Sub(l.failing) < l.s.timing.relieve {
+		return "", false
 	}
-	return l.why
+	return l.why, time.Since(l.failed) >= l.s.timing.rested
 }
 
 // rest waits for about d; nodes that fail together must not come back together.

@@ -30,7 +30,7 @@ type timing struct {
 	most    time.Duration // between two tries
 	giveUp  time.Duration // after an event came
 	relieve time.Duration // of failing, after which another node had better send
-	rested  time.Duration // after the last failure, when it is worth another try
+	rested  time.Duration // after the last failure, when one event is worth another try
 }
 
 func patient() timing {
@@ -113,21 +113,23 @@ func (s *Sender) Configured() bool {
 	return slices.ContainsFunc(s.lanes(), (*lane).configured)
 }
 
-// Mute says whether no receiver can be told: there is none, and then why is empty, or none has taken
-// anything for a while.
+// Mute says whether no receiver can be told: there is none, and then why is empty, or none has taken anything for a while.
+// Why stays until one takes something; after some minutes without a try, mute does not, so that an event is tried.
 func (s *Sender) Mute() (mute bool, why string) {
 	var failures []string
+	mute = true
 	for _, l := range s.lanes() {
 		if !l.configured() {
 			continue
 		}
-		failure := l.failure()
+		failure, rested := l.failure()
 		if failure == "" {
 			return false, ""
 		}
 		failures = append(failures, l.name+": "+failure)
+		mute = mute && !rested
 	}
-	return true, strings.Join(failures, "; ")
+	return mute, strings.Join(failures, "; ")
 }
 
 // Send queues an event for every receiver. It never blocks.

@@ -189,7 +189,13 @@ func TestMute(t *testing.T) {
 	}
 	r.Set(config.Alarms{Webhook: h.URL})
 	taken.Store(true)
-	eventually(t, "it can tell again", func() bool { mute, _ := r.Mute(); return !mute })
+	eventually(t, "it can tell again", func() bool { mute, why := r.Mute(); return !mute && why == "" })
+
+	taken.Store(false)
+	r = newRig(t, config.Alarms{Webhook: h.URL})
+	r.timing.rested = 0
+	r.run().Send(fire)
+	eventually(t, "it says why and would try another event", func() bool { mute, why := r.Mute(); return !mute && why != "" })
 }
 
 // TestUnwantedEventIsNotTriedAgain takes an event back that another node has sent meanwhile.
