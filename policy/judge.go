@@ -53,6 +53,7 @@ func (s *State) Judge(o Order, now time.Time) (Preview, error) {
 			}
 		}
 	}
+	p.Warnings = append(p.Warnings, base.suspendWarnings(after, list)...)
 	p.Warnings = append(p.Warnings, after.ownWarnings()...)
 	for _, rule := range o.BreakGlass {
 		if !slices.Contains(passed, rule) {

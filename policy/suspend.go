@@ -227,6 +227,27 @@ func sameSuspended(a, b *orders) bool {
 	return slices.EqualFunc(a.suspended, b.suspended, func(x, y *order) bool { return x.Kind == y.Kind && x.Stamp == y.Stamp })
 }
 
+// suspendWarnings tell which other orders new ones suspend, or have come into force: a failover, since what leaves a service
+// no endpoint goes by its active metro.
+func (s *State) suspendWarnings(after *State, given []Entry) []string {
+	other := func(o *order, in *orders) bool {
+		return !slices.ContainsFunc(in.suspended, func(x *order) bool { return x.Kind == o.Kind && x.Stamp == o.Stamp }) &&
+			!slices.ContainsFunc(given, func(e Entry) bool { return e.EntryKey() == o.EntryKey() })
+	}
+	var list []string
+	for _, o := range after.orders.suspended {
+		if other(o, s.orders) {
+			list = append(list, fmt.Sprintf("suspends %s by %s: %s", OrderText([]Entry{o.Entry}), o.Author, o.suspended))
+		}
+	}
+	for _, o := range s.orders.suspended {
+		if other(o, after.orders) {
+			list = append(list, fmt.Sprintf("has %s by %s, which is suspended, come into force", OrderText([]Entry{o.Entry}), o.Author))
+		}
+	}
+	return list
+}
+
 // offSite is the site that a drain or a loss takes out, or "".
 func (a *span) offSite() SiteID {
 	if a.kind == KindSiteLost {
