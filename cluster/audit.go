@@ -75,10 +75,9 @@ type fold struct {
 }
 
 const (
-	maxText     = 2000
-	maxFolds    = 10000
-	foldAfter   = 4
-	maxCutRange = 1 << 20
+	maxText   = 2000
+	maxFolds  = 10000
+	foldAfter = 4
 )
 
 // NewChain draws the name of a chain. A data folder has one from its first start on, and gets another when it was set back.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -172,6 +173,60 @@ func TestRetentionCutsWithASummaryEverywhere(t *testing.T) {
 	list := a.Tick(later)
 	if len(list) != 1 || len(a.kept) != 2 {
 		t.Errorf("%d records of retention, %d kept", len(list), len(a.kept))
+	}
+}
+
+// A node that was cut off while a chain was cut several times takes the summaries as they come, and drops what all tell of.
+func TestCutsThatWereMissedAreMadeUpForInAnyOrder(t *testing.T) {
+	g := newRig(t, 2, 1)
+	g.upAll()
+	n, b := g.nodes["n1"], g.nodes["n2"]
+	a := newAudit(t, n, AuditConfig{Records: 200}, nil)
+	add := func(count int) {
+		for i := range count {
+			g.now = g.now.Add(time.Second)
+			g.write(n, a.Add(order("ann", fmt.Sprint(i)), g.now)...)
+		}
+	}
+	add(190)
+	g.mustAgree(10 * time.Second)
+	g.drop = func(from, to policy.NodeID) bool { return true }
+	add(100)
+	missed := slices.SortedFunc(n.r.Entries(), func(x, y *Sealed) int { return int(recordNumber(y.Entry)) - int(recordNumber(x.Entry)) })
+	disk := maps.Clone(b.disk)
+	for _, s := range missed { // the newest first
+		g.inject("n2", singlesPacket("n1", []*Sealed{s}, false))
+		disk[s.Entry.EntryKey()] = s
+	}
+	if len(slices.DeleteFunc(missed, func(s *Sealed) bool { return !strings.Contains(string(s.Entry.Value), `"cut"`) })) < 2 {
+		t.Fatal("the chain was cut less than twice")
+	}
+	if !g.agree() || len(b.disk) != b.r.tree.root.count {
+		t.Errorf("n1 holds %+v, n2 %+v, and %d on its disk", n.r.tree.root.total, b.r.tree.root.total, len(b.disk))
+	}
+	for range 10 { // a start reads them in any order
+		b = g.start("n2", maps.Clone(disk))
+		if !g.agree() || len(b.disk) != b.r.tree.root.count {
+			t.Fatalf("n1 holds %+v, n2 after a start %+v, and %d on its disk", n.r.tree.root.total, b.r.tree.root.total, len(b.disk))
+		}
+	}
+}
+
+// A summary of more than is held costs a look at what is held, however many records it tells of.
+func TestACutOfManyRecordsIsCheap(t *testing.T) {
+	g := newRig(t, 2, 1)
+	b := g.nodes["n2"]
+	record := func(number, through uint64) policy.Entry {
+		rec := Record{What: "audit retention"}
+		if through > 0 {
+			rec.Cut = &Cut{First: 1, Through: through}
+		}
+		return policy.Entry{Kind: policy.KindAudit, Key: fmt.Sprintf("n1/aa/%d", number), Stamp: policy.Stamp{Wall: epoch.UnixMilli(), Node: "n1"}, Value: encodeRecord(rec)}
+	}
+	list := []policy.Entry{record(5, 0), record(1<<40, 0), record(1<<40+2, 0), record(1<<40+3, 1<<40+1)}
+	g.inject("n2", singlesPacket("n1", sealed(t, 1, list...), false))
+	if got := held(b.r); len(got) != 2 || len(b.disk) != 2 {
+		t.Errorf("%d held, the summary and the record before it expected: %v", len(got), got)
 	}
 }
 

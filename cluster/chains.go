@@ -29,24 +29,45 @@ func (r *Replica) mayTakeRecord(s *Sealed, from policy.NodeID) bool {
 
 // wasCut says whether retention took a record away.
 func (r *Replica) wasCut(e policy.Entry) bool {
+	if e.Kind != policy.KindAudit {
+		return false
+	}
 	chain, number, ok := parseRecordKey(e.Key)
-	return e.Kind == policy.KindAudit && ok && number <= r.cuts[chain]
+	return ok && number <= r.cuts[chain]
 }
 
-// seeCut removes what the author of a chain cut, when its summary comes.
+// seeCut removes what the author of a chain cut, when its summary comes: all before it, since the summaries of earlier cuts
+// may come later, or never.
 func (r *Replica) seeCut(e policy.Entry) {
 	rec, err := decodeRecord(e)
 	chain, number, ok := parseRecordKey(e.Key)
 	if err != nil || !ok || rec.Cut == nil {
 		return
 	}
-	c := rec.Cut
-	if c.Through >= number || c.Through <= r.cuts[chain] || c.First > c.Through || c.Through-c.First > maxCutRange {
+	before, through := r.cuts[chain], rec.Cut.Through
+	if through >= number || through <= before {
 		return
 	}
-	r.cuts[chain] = c.Through
-	for n := c.First; n <= c.Through; n++ {
+	r.cuts[chain] = through
+	if through-before > uint64(r.tree.root.count) {
+		r.forgetCut()
+		return
+	}
+	for n := before + 1; n <= through; n++ {
 		r.forget(policy.EntryKey{Kind: policy.KindAudit, Key: chain + "/" + strconv.FormatUint(n, 10)})
+	}
+}
+
+// forgetCut looks for what was cut among all that is held.
+func (r *Replica) forgetCut() {
+	var over []policy.EntryKey
+	for it := range r.tree.under(prefix{}) {
+		if r.wasCut(it.sealed.Entry) {
+			over = append(over, it.sealed.Entry.EntryKey())
+		}
+	}
+	for _, key := range over {
+		r.forget(key)
 	}
 }
 
