@@ -230,6 +230,28 @@ func TestACutOfManyRecordsIsCheap(t *testing.T) {
 	}
 }
 
+// A node whose folder was set back may have records for numbers that peers know to be cut before it hears of that.
+func TestOwnRecordsThatWereCutAreNotHeld(t *testing.T) {
+	g := newRig(t, 2, 1)
+	g.upAll()
+	n := g.nodes["n1"]
+	a := newAudit(t, n, AuditConfig{Records: 200}, nil)
+	g.write(n, a.Add(order("ann", "x"), g.now)...)
+	backup := maps.Clone(n.disk)
+	for i := range 300 {
+		g.write(n, a.Add(order("ann", fmt.Sprint(i)), g.now)...)
+	}
+	g.mustAgree(10 * time.Second)
+	n = g.start("n1", backup)
+	late := newAudit(t, n, AuditConfig{Records: 200}, held(n.r)).Add(order("bob", "2"), g.now)
+	g.upAll()
+	g.mustAgree(5 * time.Second)
+	g.write(n, late...)
+	if !g.agree() {
+		t.Error("n1 holds what n2 does not take")
+	}
+}
+
 func TestAForkIsKeptAsideAndNoted(t *testing.T) {
 	g := newRig(t, 2, 1)
 	g.upAll()

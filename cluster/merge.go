@@ -58,10 +58,10 @@ func (r *Replica) forget(key policy.EntryKey) {
 	}
 }
 
-// takeOwn takes in what was sealed here, and returns what stays.
+// takeOwn takes in what was sealed here, and returns what stays. A record that was cut by now is of a folder that was set back.
 func (r *Replica) takeOwn(sealed []*Sealed) (taken []*Sealed) {
 	for _, s := range sealed {
-		if held, ok := r.entries[s.Entry.EntryKey()]; ok && !s.Beats(held) {
+		if held, ok := r.entries[s.Entry.EntryKey()]; ok && !s.Beats(held) || r.wasCut(s.Entry) {
 			continue
 		}
 		r.put(s)
