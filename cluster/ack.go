@@ -33,7 +33,8 @@ type waiting struct {
 const (
 	ackPatience = 300 * time.Millisecond
 	ackAsked    = 10 * time.Second // an order is sent again for so long
-	ackKept     = time.Hour        // and who has it is known for so long
+	ackAwaited  = time.Minute      // nobody waits longer to learn who has it
+	ackKept     = time.Hour        // and it is known for so long, of the newest
 	maxWaiting  = 256
 )
 
@@ -45,9 +46,11 @@ func (r *Replica) awaitAcks(list []*Sealed, now time.Time) {
 			next: now.Add(ackPatience), every: ackPatience,
 		})
 	}
-	if n := len(r.waiting) - maxWaiting; n > 0 {
-		r.waiting = slices.Delete(r.waiting, 0, n)
+	over := 0
+	for len(r.waiting)-over > maxWaiting && now.Sub(r.waiting[over].begun) > ackAwaited {
+		over++
 	}
+	r.waiting = slices.Delete(r.waiting, 0, over)
 }
 
 // askAgain sends orders again to live peers that have not acknowledged them.
@@ -94,9 +97,10 @@ func readAck(r *reader) (a Ack) {
 }
 
 func (r *Replica) receiveAck(a Ack) {
+	named := setOf(a.Stamps)
 	known := false
 	for _, w := range r.waiting {
-		if slices.Contains(a.Stamps, w.sealed.Entry.Stamp) {
+		if named[w.sealed.Entry.Stamp] {
 			w.acks[a.Node] = a
 			known = true
 		}
@@ -106,18 +110,33 @@ func (r *Replica) receiveAck(a Ack) {
 	}
 }
 
-// Acked lists who acknowledged an own order of the last hour, by name.
-func (r *Replica) Acked(stamp policy.Stamp) []Ack {
-	var out []Ack
+// Acked lists who acknowledged all of some own orders, by name. It is known of those of the last minute, and of the newest of
+// the last hour.
+func (r *Replica) Acked(stamps ...policy.Stamp) []Ack {
+	asked := setOf(stamps)
+	count, last := map[policy.NodeID]int{}, map[policy.NodeID]Ack{}
 	for _, w := range r.waiting {
-		if w.sealed.Entry.Stamp != stamp {
+		if !asked[w.sealed.Entry.Stamp] {
 			continue
 		}
-		for _, id := range r.order {
-			if a, ok := w.acks[id]; ok {
-				out = append(out, a)
-			}
+		for id, a := range w.acks {
+			count[id]++
+			last[id] = a
+		}
+	}
+	var out []Ack
+	for _, id := range r.order {
+		if count[id] > 0 && count[id] == len(stamps) {
+			out = append(out, last[id])
 		}
 	}
 	return out
+}
+
+func setOf(stamps []policy.Stamp) map[policy.Stamp]bool {
+	set := make(map[policy.Stamp]bool, len(stamps))
+	for _, s := range stamps {
+		set[s] = true
+	}
+	return set
 }

@@ -133,6 +133,43 @@ func TestOrdersAreAcknowledgedByWhoHasThemOnDisk(t *testing.T) {
 	}
 }
 
+// An order may be of many entries, as a failover of all services is. Who holds all of them is known, also when other orders follow.
+func TestAnOrderOfManyEntriesIsAcknowledged(t *testing.T) {
+	g := newRig(t, 3, 1)
+	g.upAll()
+	g.run(time.Second)
+	a := g.nodes["n1"]
+	g.nodes["n2"].holdAck = true
+	var list []policy.Entry
+	var stamps []policy.Stamp
+	for i := range 1000 {
+		list = append(list, g.entry(a, policy.KindActiveMetro, fmt.Sprintf("service-%d", i), "{}"))
+		stamps = append(stamps, list[i].Stamp)
+	}
+	sealed, err := a.r.Seal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.handle(a, a.r.Commit(sealed, g.now))
+	g.order1(a, g.entry(a, policy.KindDrain, "site/s2", "{}"))
+	g.run(2 * time.Second)
+	if acks := a.r.Acked(stamps...); len(acks) != 1 || acks[0].Node != "n3" {
+		t.Fatalf("acknowledged by %v, n3 expected", acks)
+	}
+	g.nodes["n2"].holdAck = false
+	g.run(2 * time.Second)
+	if acks := a.r.Acked(stamps...); len(acks) != 2 {
+		t.Fatalf("acknowledged by %v, both expected", acks)
+	}
+	for range 3 * maxWaiting {
+		g.now = g.now.Add(time.Second)
+		g.order1(a, g.entry(a, policy.KindDrain, "site/s2", "{}"))
+	}
+	if n := len(a.r.waiting); n > 2*maxWaiting {
+		t.Errorf("%d orders are remembered", n)
+	}
+}
+
 // TestOrdersOfAClockFarBehindAreAcknowledged wants an order that is too old to be taken as news to be acknowledged all the
 // same once the exchange has brought it.
 func TestOrdersOfAClockFarBehindAreAcknowledged(t *testing.T) {

@@ -27,17 +27,11 @@ type holders struct {
 }
 
 // holders asks who has acknowledged all of an order's entries.
-func (n *Node) holders(ctx context.Context, sealed []*cluster.Sealed) (holders, error) {
+func (n *Node) holders(ctx context.Context, stamps []policy.Stamp) (holders, error) {
 	return askLoop(ctx, n.loop, func(l *loop, now time.Time) holders {
 		h := holders{now: now, ttl: l.deployed.settings.Policy.VoteTTL, peers: l.replica.Peers(), acks: map[policy.NodeID]cluster.Ack{}, lost: map[policy.SiteID]bool{}, rev: l.revision}
-		count := map[policy.NodeID]int{}
-		for _, s := range sealed {
-			for _, a := range l.replica.Acked(s.Entry.Stamp) {
-				count[a.Node]++
-				if count[a.Node] == len(sealed) {
-					h.acks[a.Node] = a
-				}
-			}
+		for _, a := range l.replica.Acked(stamps...) {
+			h.acks[a.Node] = a
 		}
 		for _, m := range l.deployed.settings.Nodes { // also those that are no peers, for want of a key
 			h.lost[m.Site] = l.state.IsLost(m.Site)
@@ -65,11 +59,15 @@ func (n *Node) spread(ctx context.Context, g api.Giving, sealed []*cluster.Seale
 	defer limit.Stop()
 	tick := time.NewTicker(ackPoll)
 	defer tick.Stop()
-	h, err := n.holders(ctx, sealed)
+	var stamps []policy.Stamp
+	for _, s := range sealed {
+		stamps = append(stamps, s.Entry.Stamp)
+	}
+	h, err := n.holders(ctx, stamps)
 	for waiting := true; err == nil && waiting && h.waits(g.Wait); {
 		select {
 		case <-tick.C:
-			h, err = n.holders(ctx, sealed)
+			h, err = n.holders(ctx, stamps)
 		case <-limit.C:
 			waiting = false
 		case <-ctx.Done():
