@@ -56,6 +56,7 @@ func (r *Replica) awaitAcks(list []*Sealed, now time.Time) {
 // askAgain sends orders again to live peers that have not acknowledged them.
 func (r *Replica) askAgain(now time.Time) {
 	r.waiting = slices.DeleteFunc(r.waiting, func(w *waiting) bool { return now.Sub(w.begun) > ackKept })
+	var due []*waiting
 	for _, w := range r.waiting {
 		if now.Sub(w.begun) > ackAsked || len(w.acks) == len(r.order) {
 			continue
@@ -65,12 +66,32 @@ func (r *Replica) askAgain(now time.Time) {
 		}
 		w.every *= 2
 		w.next = now.Add(w.every)
-		packet := singlesPacket(r.cfg.Self, []*Sealed{w.sealed}, true)
-		for _, node := range r.livePeers(now) {
+		due = append(due, w)
+	}
+	if len(due) == 0 {
+		return
+	}
+	for _, node := range r.livePeers(now) {
+		var list []*Sealed
+		for _, w := range due {
 			if _, ok := w.acks[node]; !ok {
-				r.send(node, packet)
+				list = append(list, w.sealed)
 			}
 		}
+		r.ask(node, list)
+	}
+}
+
+// ask sends orders to one peer, in few packets.
+func (r *Replica) ask(node policy.NodeID, list []*Sealed) {
+	for len(list) > 0 {
+		n, size := 0, 0
+		for n < len(list) && size < maxTurnBytes {
+			size += len(list[n].leaf) + len(list[n].path) + 160
+			n++
+		}
+		r.send(node, singlesPacket(r.cfg.Self, list[:n], true))
+		list = list[n:]
 	}
 }
 

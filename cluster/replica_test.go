@@ -152,6 +152,7 @@ func TestAnOrderOfManyEntriesIsAcknowledged(t *testing.T) {
 	}
 	g.handle(a, a.r.Commit(sealed, g.now))
 	g.order1(a, g.entry(a, policy.KindDrain, "site/s2", "{}"))
+	g.packets = 0
 	g.run(2 * time.Second)
 	if acks := a.r.Acked(stamps...); len(acks) != 1 || acks[0].Node != "n3" {
 		t.Fatalf("acknowledged by %v, n3 expected", acks)
@@ -160,6 +161,9 @@ func TestAnOrderOfManyEntriesIsAcknowledged(t *testing.T) {
 	g.run(2 * time.Second)
 	if acks := a.r.Acked(stamps...); len(acks) != 2 {
 		t.Fatalf("acknowledged by %v, both expected", acks)
+	}
+	if g.packets > 100 {
+		t.Errorf("it was acknowledged and asked for again in %d packets", g.packets)
 	}
 	for range 3 * maxWaiting {
 		g.now = g.now.Add(time.Second)
