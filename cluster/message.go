@@ -31,7 +31,7 @@ const (
 	typeAck                 // these orders are on my disk
 	typeListAsk             // which targets does this digest stand for
 	typeList                // these
-	typeStale               // your incarnation is behind the one I know of you
+	typeStale               // this is behind the newest packet that I know of you
 	typeEnd
 )
 
@@ -63,6 +63,7 @@ type Message struct {
 	digest   [32]byte
 	ack      Ack
 	exchange turn
+	newest   newest // that the sender knows of this node
 
 	ring *Keyring
 }
@@ -176,7 +177,7 @@ func (m *Message) readBody(r *reader) []*Sealed {
 	case typeAck:
 		m.ack = readAck(r)
 	case typeStale:
-		m.vote.incarnation = r.u64("incarnation known")
+		m.newest = newest{r.u64("incarnation known"), r.u64("counter known")}
 	case typeExchange:
 		m.exchange = readTurn(r)
 		return m.exchange.entries

@@ -16,7 +16,7 @@ type peer struct {
 	heard  time.Time // the last vote
 	vote   *heldVote
 	ask    time.Time // no whole vote is asked for before
-	told   time.Time // when it was last told that its incarnation is stale
+	told   time.Time // when it was last told that a packet of it is stale
 
 	differs time.Time // since when its votes name another digest than this node's
 

@@ -16,7 +16,7 @@ type verdict uint8
 const (
 	fresh verdict = iota
 	replayed
-	stale // of an earlier incarnation
+	stale // of an earlier incarnation, or too far behind to be remembered
 )
 
 func (w *window) judge(incarnation, counter uint64) verdict {
@@ -25,7 +25,7 @@ func (w *window) judge(incarnation, counter uint64) verdict {
 		return stale
 	case incarnation > w.incarnation:
 		*w = window{incarnation: incarnation}
-	case w.top >= windowSize && counter <= w.top-windowSize: // replayed, or the node was started again by the same number
+	case w.top >= windowSize && counter <= w.top-windowSize: // sent again, or the node was started again by the same number
 		return stale
 	}
 	if counter > w.top {

@@ -236,25 +236,34 @@ func TestRestartTellsPeersToExchangeAgain(t *testing.T) {
 }
 
 func TestANodeWhoseClockWentBackIsHeardAgain(t *testing.T) {
-	g := newRig(t, 2, 1)
-	g.upAll()
-	a, b := g.nodes["n1"], g.nodes["n2"]
-	out, _ := a.r.SetVote([]byte("v1"), g.now)
-	g.handle(a, out)
-	g.run(2 * time.Second)
-	cfg := g.config("n1")
-	cfg.Incarnation = 5
-	r, out, err := New(cfg, nil, g.now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.r, a.decoder = r, NewDecoder("n1", r.Keyring())
-	g.handle(a, out)
-	out, _ = a.r.SetVote([]byte("v2"), g.now)
-	g.handle(a, out)
-	b.out.Votes = nil
-	g.until(5*time.Second, func() bool { return len(b.out.Votes) > 0 })
-	if len(b.out.Votes) == 0 || string(b.out.Votes[0].Value) != "v2" || len(a.notes(NoteIncarnation)) == 0 {
-		t.Errorf("votes %v, notes %v", b.out.Votes, a.out.Notes)
+	for name, back := range map[string]func(before uint64) uint64{
+		"an earlier number": func(uint64) uint64 { return 5 },
+		"the same number":   func(before uint64) uint64 { return before },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, 2, 1)
+			g.upAll()
+			a, b := g.nodes["n1"], g.nodes["n2"]
+			for range 2 * windowSize {
+				out, _ := a.r.SetVote([]byte("v1"), g.now)
+				g.handle(a, out)
+			}
+			g.run(2 * time.Second)
+			cfg := g.config("n1")
+			cfg.Incarnation = back(a.r.Incarnation())
+			r, out, err := New(cfg, nil, g.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.r, a.decoder = r, NewDecoder("n1", r.Keyring())
+			g.handle(a, out)
+			out, _ = a.r.SetVote([]byte("v2"), g.now)
+			g.handle(a, out)
+			b.out.Votes = nil
+			g.until(5*time.Second, func() bool { return len(b.out.Votes) > 0 })
+			if len(b.out.Votes) == 0 || string(b.out.Votes[0].Value) != "v2" || len(a.notes(NoteIncarnation)) == 0 {
+				t.Errorf("votes %v, notes %v", b.out.Votes, a.out.Notes)
+			}
+		})
 	}
 }

@@ -122,6 +122,51 @@ func TestReplayedVotesAreRefused(t *testing.T) {
 	}
 }
 
+// Whoever records packets can send old ones again without any key. Their author has not been set back by that.
+func TestReplayedPacketsDoNotSetANodeBack(t *testing.T) {
+	g := newRig(t, 2, 1)
+	g.upAll()
+	a, b := g.nodes["n1"], g.nodes["n2"]
+	say := func(times int) {
+		for range times {
+			out, _ := a.r.SetReasons([]byte("because"), g.now)
+			g.handle(a, out)
+		}
+		out, _ := a.r.SetVote([]byte("v"), g.now)
+		g.handle(a, out)
+		g.run(time.Second)
+	}
+	var earlier, old []byte
+	g.tap = func(from, to policy.NodeID, p Packet) {
+		if from == "n1" && p.Vote && earlier == nil {
+			earlier = p.Data
+		}
+	}
+	say(1)
+	a = g.start("n1", a.disk)
+	g.handle(a, a.r.Up("n2", g.now))
+	g.tap = func(from, to policy.NodeID, p Packet) {
+		if from == "n1" && p.Vote && old == nil {
+			old = p.Data
+		}
+	}
+	say(1)
+	say(2 * windowSize)
+	incarnation := a.r.Incarnation()
+	b.out.Met = nil
+	for range 5 {
+		for _, packet := range [][]byte{earlier, old} {
+			if err := g.inject("n2", packet); err != nil {
+				t.Fatal(err)
+			}
+			g.run(2 * time.Second)
+		}
+	}
+	if a.r.Incarnation() != incarnation || len(a.notes(NoteIncarnation)) > 0 || len(b.out.Met) > 0 || !b.r.peers["n1"].met {
+		t.Errorf("incarnation %d, was %d; notes %v; met again %v", a.r.Incarnation(), incarnation, a.out.Notes, b.out.Met)
+	}
+}
+
 func TestAnOldVoteAfterARestartDoesNotCount(t *testing.T) {
 	g := newRig(t, 2, 1)
 	g.upAll()

@@ -25,11 +25,10 @@ type heldVote struct {
 
 // voteBody is: hash of the value (8) · entries held: count (uvarint), sum (8) · value follows (1) · value (string).
 type voteBody struct {
-	incarnation uint64 // of typeStale
-	hash        uint64
-	held        total
-	whole       bool
-	value       []byte
+	hash  uint64
+	held  total
+	whole bool
+	value []byte
 }
 
 // wholeVote is the longest value that every refresh carries.
@@ -142,21 +141,27 @@ func (r *Replica) SendList(node policy.NodeID, value []byte, now time.Time) (Out
 	return r.done(now), nil
 }
 
-// tellStale lets a node know that its clock or folder was set back: peers take nothing of an earlier incarnation.
+// newest is the newest packet that a peer knows of a node.
+type newest struct{ incarnation, counter uint64 }
+
+// tellStale lets a node know what is known of it: peers take nothing of an earlier incarnation, and nothing that is far behind.
+// Its clock or folder may have been set back; or someone else sent a recorded packet of it again.
 func (r *Replica) tellStale(node policy.NodeID, p *peer, now time.Time) {
 	if now.Sub(p.told) < refreshEvery {
 		return
 	}
 	p.told = now
-	r.send(node, r.signedPacket(typeStale, node, putU64(nil, p.window.incarnation)))
+	r.send(node, r.signedPacket(typeStale, node, putU64(putU64(nil, p.window.incarnation), p.window.top)))
 }
 
+// receiveStale has this node go on above what a peer knows of it, where that is more than it has sent.
 func (r *Replica) receiveStale(m *Message) {
-	known := m.vote.incarnation
-	if known < r.incarnation || known >= 1<<62 {
+	known := m.newest
+	sent := known.incarnation < r.incarnation || known.incarnation == r.incarnation && known.counter <= r.counter
+	if sent || known.incarnation >= 1<<62 {
 		return
 	}
-	r.incarnation = known + 1
+	r.incarnation = known.incarnation + 1
 	r.note(Note{
 		Kind: NoteIncarnation, Node: r.cfg.Self, From: m.From,
 		Text: "a later start of this node is known to " + string(m.From) + ": its clock or its data folder was set back",
