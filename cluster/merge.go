@@ -162,14 +162,13 @@ func (r *Replica) vouchForDeparted() {
 	if !slices.ContainsFunc(slices.Collect(maps.Keys(r.authors)), func(n policy.NodeID) bool { return r.ring.keys[n] == nil }) {
 		return
 	}
+	var vouched []*Sealed
 	for it := range r.tree.under(prefix{}) {
 		if v := r.vouched(it.sealed); v != it.sealed {
-			r.out.Keep = append(r.out.Keep, v)
+			vouched = append(vouched, v)
 		}
 	}
-	for _, v := range r.out.Keep {
-		r.replace(r.entries[v.Entry.EntryKey()], v)
-	}
+	r.keepVouched(vouched)
 }
 
 // refuse tells of entries that are not taken. One that is held, by another proof, is not worth a word: a node that does not
@@ -197,6 +196,11 @@ func (r *Replica) vouchForRekeyed(old *Keyring) {
 			vouched = append(vouched, s.countersign(r.cfg.Cluster, r.cfg.Self, r.cfg.Key))
 		}
 	}
+	r.keepVouched(vouched)
+}
+
+// keepVouched has entries that are held go on with this node's countersignature.
+func (r *Replica) keepVouched(vouched []*Sealed) {
 	for _, v := range vouched {
 		r.replace(r.entries[v.Entry.EntryKey()], v)
 	}

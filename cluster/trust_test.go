@@ -372,6 +372,32 @@ func TestWhatANodeWroteWithAFormerKeyStaysAndNothingMoreOfIt(t *testing.T) {
 	}
 }
 
+// A start may find, beside what a departed node wrote, what a rekeyed one wrote and has cut since.
+func TestAStartAfterANodeLeftAndAnotherWasRekeyed(t *testing.T) {
+	g := newRig(t, 3, 1)
+	left := sealed(t, 3, policy.Entry{Kind: policy.KindDrain, Key: "site/s1", Stamp: policy.Stamp{Wall: 5, Node: "n3"}})
+	record := func(number string, value string) policy.Entry {
+		return policy.Entry{Kind: policy.KindAudit, Key: "n2/aa/" + number, Stamp: policy.Stamp{Wall: 6, Node: "n2"}, Value: []byte(value)}
+	}
+	stored := slices.Concat(
+		sealedIn(t, "test", 9, record("3", `{"cut":{"first":1,"through":2}}`)),
+		sealedIn(t, "test", 2, record("2", "{}")), left, // of a key that n2 had before
+	)
+	cfg := g.config("n1")
+	cfg.Members = map[policy.NodeID]Member{"n1": g.members["n1"], "n2": {Site: "s2", PublicKey: keyOf(9).Public().(ed25519.PublicKey)}}
+	cfg.Former = map[policy.NodeID][]ed25519.PublicKey{"n2": {g.members["n2"].PublicKey}}
+	r, out, err := New(cfg, stored, g.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := r.Digest(); n != 2 || len(out.Forget) != 1 || out.Forget[0].Key != "n2/aa/2" {
+		t.Errorf("%d held, forgotten %v", n, out.Forget)
+	}
+	if s, _ := r.Get(left[0].Entry.EntryKey()); s.countBy != "n1" {
+		t.Errorf("%s is not vouched for", s)
+	}
+}
+
 func TestStoredEntriesThatWereAlteredAreLeftOut(t *testing.T) {
 	g := newRig(t, 2, 1)
 	list := sealed(t, 1, policy.Entry{Kind: policy.KindDrain, Key: "site/s1", Stamp: policy.Stamp{Wall: 5, Node: "n1"}}, policy.Entry{Kind: policy.KindDrain, Key: "site/s2", Stamp: policy.Stamp{Wall: 6, Node: "n1"}})
