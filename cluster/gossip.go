@@ -337,22 +337,17 @@ func (g *Gossip) rejoinNow() {
 func (g *Gossip) rejoin(ctx context.Context) {
 	pause := time.Duration(0)
 	for {
-		wait := time.NewTimer(pause + time.Duration(rand.Int64N(int64(pause/4+50*time.Millisecond))))
 		select {
 		case <-ctx.Done():
-			wait.Stop()
 			return
 		case <-g.kick:
-			if !wait.Stop() {
-				<-wait.C
-			}
 			pause = 0
 			select {
 			case <-time.After(g.kickPause()): // kicks come in swarms
 			case <-ctx.Done():
 				return
 			}
-		case <-wait.C:
+		case <-time.After(pause + time.Duration(rand.Int64N(int64(pause/4+50*time.Millisecond)))):
 		}
 		g.joinMissing(ctx)
 		pause = min(max(2*pause, rejoinLeast), rejoinMost)
