@@ -299,6 +299,47 @@ func TestThreeNodesJoinAreParted_AndMeetAgain(t *testing.T) {
 	eventually(t, "all see all again", 30*time.Second, allSee(2, all...), all...)
 }
 
+// lineCount counts log lines.
+type lineCount struct{ n atomic.Int64 }
+
+func (l *lineCount) Write(p []byte) (int, error) {
+	l.n.Add(1)
+	return len(p), nil
+}
+
+// An error of the socket that stays is looked at a few times a second, and packets are read when it has gone.
+func TestAnErrorOfTheSocketDoesNotSpin(t *testing.T) {
+	lines := &lineCount{}
+	n, err := listen(netip.MustParseAddrPort("127.0.0.1:0"), &atomic.Pointer[blockList]{}, &counters{}, slog.New(slog.NewTextHandler(lines, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Shutdown()
+	begun := time.Now()
+	n.udp.SetReadDeadline(begun)
+	for lines.n.Load() < 3 {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatal("nothing is said of an error of the socket")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if took := time.Since(begun); took < 2*errorPause {
+		t.Errorf("three errors in %s", took)
+	}
+	n.udp.SetReadDeadline(time.Time{})
+	if _, err := n.WriteTo([]byte("x"), n.addr.String()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case p := <-n.PacketCh():
+		if string(p.Buf) != "x" {
+			t.Errorf("read %q", p.Buf)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("no packet is read after the error has gone")
+	}
+}
+
 func TestAWrongGossipKeyIsRefusedOnBothSides(t *testing.T) {
 	members := field(t, 2)
 	a, b := startReal(t, "prod", 1, members, keysFile(t, 1)), startReal(t, "prod", 2, members, keysFile(t, 2))

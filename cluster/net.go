@@ -40,6 +40,7 @@ const (
 	maxStreams = 512
 	maxUDP     = 65535
 	udpBuffer  = 4 << 20
+	errorPause = 100 * time.Millisecond // udpBuffer holds what comes meanwhile
 )
 
 func listen(addr netip.AddrPort, blocked *atomic.Pointer[blockList], stats *counters, log *slog.Logger) (*network, error) {
@@ -77,7 +78,11 @@ func (n *network) readPackets() {
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
-		case err != nil: // of an earlier packet that nobody took
+		case err != nil: // of an earlier packet that nobody took, or of the socket, where it comes again at once
+			n.log.Warn("gossip packet not read", "err", err)
+			if !n.pause() {
+				return
+			}
 			continue
 		case size == 0 || n.blocked.Load().hasAddr(from.Addr().Unmap()):
 			continue
@@ -101,9 +106,7 @@ func (n *network) accept() {
 		}
 		if err != nil { // no file descriptors: they come back
 			n.log.Warn("gossip stream not accepted", "err", err)
-			select {
-			case <-time.After(100 * time.Millisecond):
-			case <-n.ctx.Done():
+			if !n.pause() {
 				return
 			}
 			continue
@@ -120,6 +123,16 @@ func (n *network) accept() {
 			s.Close()
 			return
 		}
+	}
+}
+
+// pause lets a moment pass after an error, so that one that stays costs nothing. It is false when the network ends.
+func (n *network) pause() bool {
+	select {
+	case <-time.After(errorPause):
+		return true
+	case <-n.ctx.Done():
+		return false
 	}
 }
 
