@@ -125,8 +125,8 @@ func Start(cfg *Config, stored Stored, now time.Time) (*State, Effects) {
 	return s, t.finish(true)
 }
 
-// Step takes one event in and decides. A clock that goes back is
-// treated as standing still.
+// Step takes one event in and decides. Of times without a monotonic reading, one that is earlier than the last
+// counts as the last; those of time.Now are ordered by that reading, and follow a clock that is set back.
 func Step(s *State, e Event, now time.Time) Effects {
 	t := s.begin(now)
 	force := false
