@@ -234,10 +234,10 @@ func (t *turn) marks(in *serviceInfo, b bound, c chain, views []view, ch choice)
 		case !v.inSet && !m.SiteLoss && v.health == Down && t.now.Sub(m.Left) <= t.lossShows():
 			m.SiteLoss = t.siteGone(&in.eps[e], b)
 		}
-		m = t.stopRamp(in, m, gate)
 		if m.Ramp && t.percent(in, m) >= 100 {
-			m.Ramp = false
+			m.Ramp = false // it is over, so that no gate stops it
 		}
+		m = t.stopRamp(in, m, gate)
 		if ch.set[e] && !m.Ramp && !m.Back.IsZero() && t.now.Sub(m.Back) >= quietDay {
 			continue
 		}
