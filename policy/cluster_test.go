@@ -66,6 +66,32 @@ func TestUnknownList(t *testing.T) {
 	}
 }
 
+// What a silent node said last is shown by the targets that it was said of, also after a reload with others before them.
+func TestSilentVotesAfterReload(t *testing.T) {
+	s, now := trio(t)
+	down := s.ix.targets[1].ID
+	hear(s, 1, now, func(st States) { st.set(1, Down) })
+	now = now.Add(time.Minute)
+	Step(s, Tick{}, now)
+	first := Target{ID: "0", Site: "city-a", Interval: time.Second, Fall: 3, Rise: 3}
+	cfg := threeSites(bigConfig(2))
+	cfg.Targets[first.ID] = first
+	cfg.Services[0].Endpoints[0].At[0].Targets = append(cfg.Services[0].Endpoints[0].At[0].Targets, first.ID)
+	Step(s, Reconfigured{cfg}, now)
+	for i, tg := range s.ix.targets {
+		want := Up
+		switch tg.ID {
+		case first.ID:
+			want = Unknown
+		case down:
+			want = Down
+		}
+		if v := s.nodeVote(1, i); v.State != want || v.Why != "silent" {
+			t.Errorf("%s is shown as %s (%s), want %s", tg.ID, v.State, v.Why, want)
+		}
+	}
+}
+
 // A vote that is not newer than the last is no sign of life.
 func TestOldVotesAreNoSignOfLife(t *testing.T) {
 	s, now := trio(t)

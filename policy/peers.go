@@ -76,7 +76,7 @@ func (s *State) startPeers(old *index, peers []peer) {
 	for n := range s.peers {
 		if p := &s.peers[n]; n == s.ix.self {
 			p.live, p.states = true, newStates(len(s.targets))
-		} else if p.live {
+		} else { // of one that is silent, too: they are shown
 			p.states, _ = s.mapped(p.vote)
 		}
 	}
