@@ -39,6 +39,10 @@ func TestUnknownList(t *testing.T) {
 		t.Errorf("asks %v again within a second", fx.Ask)
 	}
 	Step(s, Lists{"edge-b", []TargetID{"some", "other"}}, now.Add(time.Second))
+	v.Counter++
+	if fx := Step(s, Heard{v}, now.Add(askAgain)); len(fx.Ask) != 1 {
+		t.Fatalf("asks %v after %v without an answer", fx.Ask, askAgain)
+	}
 	for i := range s.verdicts {
 		if s.verdicts[i].state != Unknown {
 			t.Fatalf("%s is %s without a list", s.ix.targets[i].ID, s.verdicts[i].state)

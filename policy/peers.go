@@ -77,7 +77,7 @@ func (s *State) startPeers(old *index, peers []peer) {
 		if p := &s.peers[n]; n == s.ix.self {
 			p.live, p.states = true, newStates(len(s.targets))
 		} else { // of one that is silent, too: they are shown
-			p.states, _ = s.mapped(p.vote)
+			p.states = s.mapped(p.vote)
 		}
 	}
 	s.forgetLists()
@@ -118,6 +118,7 @@ func (t *turn) hearVote(n int, v Vote) {
 		v.Config != last.Config || v.Zones != last.Zones || v.Mute != last.Mute {
 		t.contactsMoved = true
 	}
+	t.askFor(v)
 	if v.List == last.List && bytes.Equal(v.States, last.States) && len(p.states) > 0 {
 		if v.Suspect != last.Suspect {
 			t.recountVoted(p.states, nil)
@@ -126,7 +127,7 @@ func (t *turn) hearVote(n int, v Vote) {
 		}
 		return
 	}
-	p.states = t.follow(v)
+	p.states = t.mapped(v)
 	if !bytes.Equal(old, p.states) {
 		p.changed = t.now
 	}
@@ -140,34 +141,34 @@ func (t *turn) hearVote(n int, v Vote) {
 	}
 }
 
-// follow brings a vote's states into the order of this node's targets. The list of a vote that is not
-// known is asked for, never guessed: until it comes all is unknown.
-func (t *turn) follow(v Vote) States {
-	states, ok := t.mapped(v)
-	if !ok {
-		if at := t.lists.asked[v.List]; at.IsZero() || t.now.Sub(at) >= askAgain {
-			t.lists.asked[v.List] = t.now
-			t.fx.Ask = append(t.fx.Ask, ListRequest{v.Node, v.List})
-		}
+// askFor asks for the list of a vote where it is not known, and again after a while, since what asks and what
+// answers may be lost.
+func (t *turn) askFor(v Vote) {
+	if _, known := t.lists.known[v.List]; known || v.List == t.ix.list {
+		return
 	}
-	return states
+	if at := t.lists.asked[v.List]; at.IsZero() || t.now.Sub(at) >= askAgain {
+		t.lists.asked[v.List] = t.now
+		t.fx.Ask = append(t.fx.Ask, ListRequest{v.Node, v.List})
+	}
 }
 
-func (s *State) mapped(v Vote) (States, bool) {
+// mapped brings a vote's states into the order of this node's targets. A list that is not known is
+// never guessed: until it comes all is unknown.
+func (s *State) mapped(v Vote) States {
 	if v.List == s.ix.list {
 		if want := len(newStates(len(s.targets))); len(v.States) != want { // not what its list says
-			return newStates(len(s.targets)), true
+			return newStates(len(s.targets))
 		}
-		return v.States, true
+		return v.States
 	}
 	states := newStates(len(s.targets))
-	list, ok := s.lists.known[v.List]
-	for place, id := range list {
+	for place, id := range s.lists.known[v.List] {
 		if i, here := s.ix.targetOf[id]; here {
 			states.set(i, v.States.raw(place))
 		}
 	}
-	return states, ok
+	return states
 }
 
 // learn takes in a target list that was asked for.
@@ -184,7 +185,7 @@ func (t *turn) learn(list []TargetID) {
 			continue
 		}
 		old := p.states
-		p.states, _ = t.mapped(p.vote)
+		p.states = t.mapped(p.vote)
 		p.changed = t.now
 		t.recountChanged(old, p.states)
 	}
