@@ -39,6 +39,7 @@ const (
 	maxPacket  = 4 << 20
 	maxVote    = 64 << 10
 	maxReasons = 256 << 10
+	maxList    = maxPacket - 1<<10 // 160,000 targets, of 26 octets each
 	maxStamps  = 1024
 )
 
@@ -170,8 +171,10 @@ func (m *Message) readBody(r *reader) []*Sealed {
 		return m.readEntries(r)
 	case typeVote:
 		m.vote = readVote(r)
-	case typeReasons, typeList:
-		m.value = r.bytes(maxReasons, "value")
+	case typeReasons:
+		m.value = r.bytes(maxReasons, "reasons")
+	case typeList:
+		m.value = r.bytes(maxList, "target list")
 	case typeListAsk:
 		copy(m.digest[:], r.take(len(m.digest), "digest"))
 	case typeAck:

@@ -91,11 +91,18 @@ func TestReasonsAndListsArrive(t *testing.T) {
 	if len(b.out.ListAsks) != 1 || b.out.ListAsks[0] != (ListAsk{"n1", digest}) {
 		t.Fatalf("asked: %v", b.out.ListAsks)
 	}
-	out, _ = b.r.SendList("n1", []byte("targets"), g.now)
+	list := bytes.Repeat([]byte("targets"), maxList/7) // as long as it may be
+	out, err := b.r.SendList("n1", list, g.now)
+	if err != nil {
+		t.Fatal(err)
+	}
 	g.handle(b, out)
 	g.run(100 * time.Millisecond)
-	if len(a.out.Lists) != 1 || string(a.out.Lists[0].Value) != "targets" {
-		t.Errorf("lists %v", a.out.Lists)
+	if len(a.out.Lists) != 1 || !bytes.Equal(a.out.Lists[0].Value, list) {
+		t.Errorf("%d lists", len(a.out.Lists))
+	}
+	if _, err := b.r.SendList("n1", make([]byte, maxList+1), g.now); err == nil {
+		t.Error("a list of any length is taken")
 	}
 }
 

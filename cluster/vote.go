@@ -134,8 +134,8 @@ func (r *Replica) AskList(node policy.NodeID, digest [32]byte, now time.Time) Ou
 
 // SendList answers a ListAsk.
 func (r *Replica) SendList(node policy.NodeID, value []byte, now time.Time) (Out, error) {
-	if len(value) > maxReasons {
-		return Out{}, fmt.Errorf("target list of %d octets, at most %d expected", len(value), maxReasons)
+	if len(value) > maxList {
+		return Out{}, fmt.Errorf("target list of %d octets, at most %d expected", len(value), maxList)
 	}
 	r.send(node, r.signedPacket(typeList, node, putBytes(nil, value)))
 	return r.done(now), nil
