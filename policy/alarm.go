@@ -274,11 +274,12 @@ func (t *turn) heardOf(e Entry, before, after, why string) {
 	t.fx.Changes = append(t.fx.Changes, Change{Subject: "alarm " + e.Key, Before: before, After: after, Why: why, Heard: e.Stamp.Node})
 }
 
-// acked is the acknowledgement of an alarm, if it was given since the alarm was raised.
+// acked is the acknowledgement of an alarm, if it was given to it, whatever clock raised it, or since it was raised.
 func (s *State) acked(cause string) (Entry, bool) {
 	r, ok := s.raised[cause]
 	e, given := s.entries[EntryKey{KindAck, cause}]
-	return e, ok && given && !e.Deleted && !e.Stamp.Time().Before(r.Since.Truncate(time.Millisecond))
+	v, _ := decode[Ack](e)
+	return e, ok && given && !e.Deleted && (v.Since.Equal(r.Since) || !e.Stamp.Time().Before(r.Since.Truncate(time.Millisecond)))
 }
 
 // serviceAlarms are the alarms of a service inside one bound.

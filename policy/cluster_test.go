@@ -408,6 +408,36 @@ func TestCountingAlarmsAreNoStorm(t *testing.T) {
 	}
 }
 
+// An alarm raised by a clock far ahead can be acknowledged, and by that no other of its cause.
+func TestAckOfAlarmFromAhead(t *testing.T) {
+	s, now := trio(t)
+	acked := func() bool { _, ok := s.acked("site-down/city-b"); return ok }
+	raise := func(given, since time.Time) {
+		e := Entry{Kind: KindAlarm, Key: "site-down/city-b", Stamp: Stamp{Wall: given.UnixMilli(), Node: "edge-b"}, Author: machine}
+		e.Value = encode(Alarm{Text: "site city-b is down", Way: "pharos status", Since: since})
+		Step(s, Merged{e}, now)
+	}
+	ahead := now.Add(time.Hour + 1)
+	raise(ahead, ahead)
+	p, err := s.Judge(Order{Kind: KindAck, Key: "site-down/city-b", Author: "ann"}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Second)
+	Step(s, Ordered(p.Entries), now)
+	if !acked() {
+		t.Error("the acknowledgement is lost")
+	}
+	if _, told := s.raised["clock/edge"]; told {
+		t.Error("the clock of who acknowledges is blamed")
+	}
+	now = now.Add(time.Minute)
+	raise(ahead.Add(time.Second), now)
+	if _, is := s.raised["site-down/city-b"]; !is || acked() {
+		t.Errorf("another alarm: raised %v, acknowledged %v", is, acked())
+	}
+}
+
 // The evidence of a peer is bounded and shown.
 func TestReasonsOfPeers(t *testing.T) {
 	s, now := trio(t)

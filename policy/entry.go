@@ -178,6 +178,11 @@ type Alarm struct {
 	Since time.Time `json:"since"` // when the cause came
 }
 
+// Ack is the value of an acknowledgement.
+type Ack struct {
+	Since time.Time `json:"since"` // of the alarm that it was given to
+}
+
 // Sent says which state of an alarm its receivers were sent.
 type Sent struct {
 	Since   time.Time `json:"since"`             // of the alarm

@@ -485,8 +485,10 @@ func (s *State) ackEntry(o Order, e *Entry) error {
 	if o.Clear {
 		return s.ending(e)
 	}
-	if _, ok := s.raised[o.Key]; !ok {
+	r, ok := s.raised[o.Key]
+	if !ok {
 		return unknown("alarm", o.Key, s.alarmCauses())
 	}
+	e.Value = encode(Ack{r.Since})
 	return nil
 }
