@@ -84,6 +84,9 @@ const (
 // alarm is raised once for all nodes, by the first in contact by name that sees its cause, and
 // is then cleared and worded by the node that raised it, as long as that is in contact.
 func (t *turn) settle(cause string) {
+	if strings.HasPrefix(cause, conflictCause) {
+		t.wantConflict(cause)
+	}
 	want, has := t.wanted[cause]
 	r, is := t.raised[cause]
 	at, calm := t.now, time.Duration(0)
@@ -96,6 +99,7 @@ func (t *turn) settle(cause string) {
 		}
 	case is && !has && strings.HasPrefix(cause, conflictCause):
 		if _, acked := t.acked(cause); !acked {
+			delete(t.doubts, cause)
 			return
 		}
 	case is && !has:
@@ -242,8 +246,12 @@ func (t *turn) raiseNow(want alarm, r raised, is bool) {
 }
 
 func (t *turn) clear(cause string) {
+	var told any
+	if strings.HasPrefix(cause, conflictCause) { // what comes later is known to be told by it
+		told = t.raised[cause].Alarm
+	}
 	delete(t.raised, cause)
-	t.write(KindAlarm, cause, nil, true)
+	t.write(KindAlarm, cause, told, true)
 	t.change("alarm "+cause, "raised", "clear", "its cause is gone")
 }
 
@@ -254,9 +262,7 @@ func (t *turn) hearAlarm(e Entry) {
 	switch {
 	case e.Deleted:
 		delete(t.raised, e.Key)
-		if strings.HasPrefix(e.Key, conflictCause) {
-			delete(t.wanted, e.Key)
-		}
+		t.forgetLosses(e.Key, a.Text)
 		if was {
 			t.heardOf(e, "raised", "clear", "its cause is gone")
 		}

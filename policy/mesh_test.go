@@ -120,18 +120,20 @@ func (m *mesh) deliver() {
 	}
 }
 
-// keep is what of a batch a node takes in, on its disk.
+// keep is what a node is told of a batch: what it takes in, on its disk, and orders that others beat.
 func (m *mesh) keep(n *member, list Merged) Merged {
-	var taken Merged
+	var told Merged
 	for _, e := range list {
 		held, ok := n.disk[e.EntryKey()]
-		if ok && !e.Replaces(held) || n.s.Obsolete(e) {
+		switch {
+		case ok && held.Stamp == e.Stamp, n.s.Obsolete(e):
 			continue
+		case !ok || e.Replaces(held):
+			n.disk[e.EntryKey()] = e
 		}
-		n.disk[e.EntryKey()] = e
-		taken = append(taken, e)
+		told = append(told, e)
 	}
-	return taken
+	return told
 }
 
 func (m *mesh) connected(a, b NodeID) bool {

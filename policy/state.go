@@ -23,6 +23,7 @@ type State struct {
 	moves    map[string]*Move // the newest of each chain, by key
 	raised   map[string]raised
 	wanted   map[string]alarm     // alarms whose cause is seen here
+	lost     map[string][]loss    // by the cause of a conflict: met here, and not acknowledged
 	doubts   map[string]time.Time // alarms whose entry does not say what is seen here, and since when
 	globals  []alarm              // seen here, of no single service
 	started  time.Time
@@ -97,7 +98,7 @@ type turn struct {
 func newState(cfg *Config, now time.Time) *State {
 	s := &State{
 		entries: map[EntryKey]Entry{}, moves: map[string]*Move{}, now: now, started: now,
-		raised: map[string]raised{}, wanted: map[string]alarm{}, doubts: map[string]time.Time{}, falling: map[Stamp]time.Time{},
+		raised: map[string]raised{}, wanted: map[string]alarm{}, lost: map[string][]loss{}, doubts: map[string]time.Time{}, falling: map[Stamp]time.Time{},
 		lists: lists{map[[32]byte][]TargetID{}, map[[32]byte]time.Time{}}, promised: map[EntryKey]Stamp{},
 	}
 	s.adopt(newIndex(cfg))
@@ -217,7 +218,7 @@ func (s *State) fork() *State {
 	f.svcDue = slices.Clone(s.svcDue)
 	f.touched = slices.Clone(s.touched)
 	f.raised, f.wanted, f.doubts = maps.Clone(s.raised), maps.Clone(s.wanted), maps.Clone(s.doubts)
-	f.promised = maps.Clone(s.promised)
+	f.lost, f.promised = maps.Clone(s.lost), maps.Clone(s.promised)
 	f.moves, f.falling = maps.Clone(s.moves), maps.Clone(s.falling)
 	if s.hold != nil {
 		h := *s.hold
