@@ -162,14 +162,14 @@ func (l *loop) reconfigure() {
 func (l *loop) receive(m cluster.Message) {
 	var all cluster.Out
 	now := clock()
-	for range maxHeard {
-		join(&all, l.replica.Receive(m, now))
+	join(&all, l.replica.Receive(m, now))
+	for n, more := 1, true; more && n < maxHeard; n++ {
 		select {
 		case m = <-l.heard:
-			continue
+			join(&all, l.replica.Receive(m, now))
 		default:
+			more = false
 		}
-		break
 	}
 	l.absorb(all)
 	if len(all.Met) > 0 {
