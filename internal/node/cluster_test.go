@@ -361,3 +361,40 @@ func TestAuditGoesToSyslog(t *testing.T) {
 		}
 	}
 }
+
+// TestVoidOrderStaysVoid has a lost site's node take a later order than the others, which is void for them: once it is
+// readmitted and filled, it answers as they do, also after a restart.
+func TestVoidOrderStaysVoid(t *testing.T) {
+	c := newCrew(t)
+	c.start(t, "a1", "b1", "r1")
+	c.all(t, addrA, "a1", "b1", "r1")
+	stop := func(names ...string) {
+		for _, name := range names {
+			if err := c[name].stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	give := func(on string, o policy.Order) {
+		if _, err := c[on].order(o); err != nil {
+			t.Fatalf("%s: %v", on, err)
+		}
+	}
+	stop("a1")
+	give("b1", policy.Order{Kind: policy.KindSiteLost, Key: "city-a"})
+	give("b1", policy.Order{Kind: policy.KindOverride, Key: "service/shop", Override: &policy.Override{Site: "city-b"}})
+	c.all(t, addrB, "b1", "r1")
+	stop("b1", "r1")
+	c.start(t, "a1")
+	give("a1", policy.Order{Kind: policy.KindOverride, Key: "service/shop", Override: &policy.Override{Site: "city-a"}})
+	c["a1"].wantAnswer(addrA)
+	c.start(t, "b1", "r1")
+	give("b1", policy.Order{Kind: policy.KindSiteLost, Key: "city-a", Clear: true})
+	c.all(t, addrB, "a1", "b1", "r1")
+	stop("a1")
+	c.start(t, "a1")
+	c["a1"].wantAnswer(addrB)
+	if list := c["a1"].status().Decision.Overrides; len(list) != 1 || list[0].Override.Site != "city-b" {
+		t.Errorf("a1 holds %+v", list)
+	}
+}

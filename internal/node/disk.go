@@ -232,23 +232,23 @@ func (d *disk) Keep(entries []*cluster.Sealed, drop []policy.EntryKey, health []
 		return
 	}
 	d.mu.Lock()
-	d.wait(&batch{entries: entries, forget: drop, health: health})
+	d.wait(&batch{entries: entries, health: health})
+	d.wait(&batch{forget: drop})
 	d.mu.Unlock()
 	signal(d.soon)
 }
 
 // wait adds to what waits to be written. d.mu is held.
 func (d *disk) wait(b *batch) {
+	for _, k := range b.forget {
+		delete(d.entries, k)
+		d.forget[k] = true // also where an entry follows: what is on the disk may be void, and later than that
+	}
 	for _, s := range b.entries {
 		k := s.Entry.EntryKey()
-		delete(d.forget, k)
 		if held, ok := d.entries[k]; !ok || !held.Beats(s) {
 			d.entries[k] = s
 		}
-	}
-	for _, k := range b.forget {
-		delete(d.entries, k)
-		d.forget[k] = true
 	}
 	for _, h := range b.health {
 		d.health[h.Target] = h
@@ -539,6 +539,12 @@ func merge(c *contents, b *batch) {
 		if held, ok := c.entries[k]; !ok || !held.Beats(s) {
 			c.entries[k] = s
 		}
+	}
+	for _, h := range b.health {
+		c.health[h.Target] = h
+	}
+	if !b.stamp.IsZero() {
+		c.stamped = b.stamp
 	}
 	if b.marks.incarnation > 0 {
 		c.unsigned = nil

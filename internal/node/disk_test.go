@@ -357,6 +357,7 @@ func TestDiskOutlivesItsFile(t *testing.T) {
 			if err := fault(dir); err != nil {
 				t.Fatal(err)
 			}
+			d.Keep(nil, nil, []policy.HealthEntry{{Target: "tcp x", State: policy.Down}})
 			if err := d.order(t, entry(policy.KindOverride, "after", 2, "a")); err != nil {
 				t.Fatal(err)
 			}
@@ -368,8 +369,12 @@ func TestDiskOutlivesItsFile(t *testing.T) {
 			}
 			d.stop()
 			want := map[string]string{"override before": "b", "override after": "a"}
-			if diff := cmp.Diff(want, reasons(startDisk(t, dir).stored)); diff != "" {
+			again := startDisk(t, dir).stored
+			if diff := cmp.Diff(want, reasons(again)); diff != "" {
 				t.Error(diff)
+			}
+			if len(again.Health) != 1 || again.Health[0].State != policy.Down {
+				t.Errorf("health %+v", again.Health)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -71,12 +72,19 @@ func (l *loop) endRefill(met []policy.NodeID) {
 	aside := l.refill.aside
 	l.refill = nil
 	var over []policy.EntryKey
+	var instead []*cluster.Sealed // the disk kept the later ones, which are void
 	for _, s := range aside {
-		if _, held := l.replica.Get(s.Entry.EntryKey()); !held {
-			over = append(over, s.Entry.EntryKey())
+		held, there := l.replica.Get(s.Entry.EntryKey())
+		if there && bytes.Equal(held.Bytes(), s.Bytes()) {
+			continue
+		}
+		over = append(over, s.Entry.EntryKey())
+		if there {
+			instead = append(instead, held)
 		}
 	}
 	l.disk.Keep(nil, over, nil)
+	l.disk.Keep(instead, nil, nil)
 	l.disk.Mark(marks{refill: refillEnded}, nil)
 	l.step(policy.Refilled(l.replica.Told()))
 	for _, e := range l.replica.Unseen(aside) {

@@ -255,7 +255,7 @@ func (s *store) write(b *batch) (err error) {
 }
 
 // writeMeta also raises the format of an older file. What that file has unsigned goes
-// with the first batch that seals it, see disk.sealed.
+// with the first batch that seals it.
 func writeMeta(meta *bolt.Bucket, b *batch) error {
 	if f := meta.Get(keyFormat); len(f) != 1 || f[0] != storeFormat {
 		if err := meta.Put(keyFormat, []byte{storeFormat}); err != nil {
