@@ -20,6 +20,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/scloudstack/pharos/policy"
 )
@@ -498,6 +499,18 @@ func TestKeysFileErrorsNameTheLineAndNeverTheKey(t *testing.T) {
 		_, err := readKeys(path)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), good) {
 			t.Errorf("%q: %v, %q expected", c.text, err, c.want)
+		}
+	}
+}
+
+func TestAKeysFileIsARegularFile(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "keys")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fifo, "/dev/zero"} {
+		if _, err := readKeys(path); err == nil || !strings.Contains(err.Error(), "expected a regular file") {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }

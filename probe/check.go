@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"crypto/tls"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -137,7 +136,7 @@ func (t TLS) unreadable(prefix string, add func(key, format string, args ...any)
 		add(prefix+"ca_file", "%v", err)
 	}
 	if t.CertFile != "" && t.KeyFile != "" {
-		if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
+		if _, err := loadPair(t.CertFile, t.KeyFile); err != nil {
 			add(prefix+"cert_file", "%v", err)
 		}
 	}

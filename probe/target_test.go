@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func TestHash(t *testing.T) {
@@ -59,6 +60,10 @@ func TestProblems(t *testing.T) {
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	httpCheck := func(h HTTP) Check {
 		if h.URL == "" {
 			h.URL = "https://{address}/"
@@ -87,6 +92,10 @@ func TestProblems(t *testing.T) {
 		{"TLS without TLS", httpCheck(HTTP{URL: "http://{address}/", TLS: TLS{SkipVerify: true}}), []string{"http.tls: TLS settings on an http URL"}},
 		{"CA file missing", httpCheck(HTTP{TLS: TLS{CAFile: empty + "x"}}), []string{"http.ca_file: open "}},
 		{"CA file empty", httpCheck(HTTP{TLS: TLS{CAFile: empty}}), []string{"http.ca_file: " + empty + ": no certificate in it"}},
+		{"CA file a FIFO", httpCheck(HTTP{TLS: TLS{CAFile: fifo}}), []string{"http.ca_file: " + fifo + ": expected a regular file"}},
+		{"CA file without end", httpCheck(HTTP{TLS: TLS{CAFile: "/dev/zero"}}), []string{"http.ca_file: /dev/zero: expected a regular file"}},
+		{"client certificate a FIFO", httpCheck(HTTP{TLS: TLS{CertFile: fifo, KeyFile: files.key}}), []string{"http.cert_file: " + fifo + ": expected a regular file"}},
+		{"client key a FIFO", httpCheck(HTTP{TLS: TLS{CertFile: files.cert, KeyFile: fifo}}), []string{"http.cert_file: " + fifo + ": expected a regular file"}},
 		{"half a client certificate", httpCheck(HTTP{TLS: TLS{CertFile: files.cert}}), []string{"http.cert_file: cert_file and key_file belong together"}},
 		{"no key in the key file", httpCheck(HTTP{TLS: TLS{CertFile: files.cert, KeyFile: files.cert}}), []string{"http.cert_file: tls: "}},
 		{"CA and no verification", httpCheck(HTTP{TLS: TLS{CAFile: files.ca, SkipVerify: true}}), []string{"http.skip_verify: "}},

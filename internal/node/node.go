@@ -28,6 +28,10 @@ import (
 // apiRetry is how long after a failure the API is tried again.
 const apiRetry = 5 * time.Second
 
+// stopWithin is how long a part is waited for that may hang in the disk: reading
+// files, or writing them. What comes after it is stopped all the same.
+const stopWithin = 10 * time.Second
+
 // Options are what a command says beside the configuration.
 type Options struct {
 	Load    config.Options // how the configuration is loaded again
@@ -200,14 +204,14 @@ func (n *Node) Run(ctx context.Context) error {
 		}
 	}
 	parts := []part{
-		{name: "disk", run: n.disk.Run, stopWithin: 10 * time.Second},
+		{name: "disk", run: n.disk.Run, stopWithin: stopWithin},
 		{name: "loop", run: n.loop.Run},
 	}
 	if n.gossip != nil {
-		parts = append(parts, part{name: "gossip", run: n.gossip.Run, stopWithin: 10 * time.Second})
+		parts = append(parts, part{name: "gossip", run: n.gossip.Run, stopWithin: stopWithin})
 	}
 	if n.prober != nil {
-		parts = append(parts, part{name: "probe", run: n.prober.Run}, part{name: "aim", run: n.aim.Run})
+		parts = append(parts, part{name: "probe", run: n.prober.Run}, part{name: "aim", run: n.aim.Run, stopWithin: stopWithin})
 	}
 	if n.dns != nil {
 		parts = append(parts, part{name: "dns", run: n.runDNS, ready: n.dns.Ready()})
@@ -217,12 +221,12 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	parts = append(parts,
 		part{name: "api", run: n.runAPI, ready: n.apiTried},
-		part{name: "zones", run: n.runSaveZones, stopWithin: 10 * time.Second},
-		part{name: "trial", run: n.runTrial},
-		part{name: "identity", run: n.runIdentity},
+		part{name: "zones", run: n.runSaveZones, stopWithin: stopWithin},
+		part{name: "trial", run: n.runTrial, stopWithin: stopWithin},
+		part{name: "identity", run: n.runIdentity, stopWithin: stopWithin},
 		part{name: "alarms", run: n.pager.Run},
 		part{name: "audit", run: n.feed.Run},
-		part{name: "hangup", run: n.runHangup},
+		part{name: "hangup", run: n.runHangup, stopWithin: stopWithin},
 		part{name: "watchdog", run: n.runWatchdog},
 	)
 	return runParts(ctx, parts, hooks{
