@@ -67,10 +67,8 @@ func CheckZones(s *Settings, loaded []*zones.Zone) (Warnings, error) {
 				errs = append(errs, finding{at, err.Error()})
 				continue
 			}
-			if typ := hints(z, name); typ != "" {
-				errs = append(errs, finding{at, fmt.Sprintf(
-					"%s is steered, but the zone %s has a static %s record there with address hints, which clients would use instead: remove ipv4hint and ipv6hint",
-					name, zone, typ)})
+			if err := Hinted(z, name); err != nil {
+				errs = append(errs, finding{at, err.Error()})
 			}
 			if len(steered.Hidden()) > 0 {
 				warns = append(warns, finding{at, fmt.Sprintf("%s is steered: the A and AAAA records of the zone %s there are hidden", name, zone)})
@@ -81,6 +79,15 @@ func CheckZones(s *Settings, loaded []*zones.Zone) (Warnings, error) {
 		return sorted(warns), Errors(sorted(errs))
 	}
 	return sorted(warns), nil
+}
+
+// Hinted is an error where a zone has a record with address hints at a steered name.
+func Hinted(z *zones.Zone, name string) error {
+	if typ := hints(z, name); typ != "" {
+		return fmt.Errorf("%s is steered, but the zone %s has a static %s record there with address hints, which clients would use instead: remove ipv4hint and ipv6hint",
+			name, z.Name(), typ)
+	}
+	return nil
 }
 
 // hints names the type of a record at a name that carries address hints.

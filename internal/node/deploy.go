@@ -31,6 +31,7 @@ type zoneState struct {
 	served *zones.Zone // Zone with the steered names; nil: SERVFAIL
 	names  []string    // steered
 	unlaid error       // why some names are served as the zone has them, not steered
+	hinted error       // what leads clients past the steering of some names
 	since  time.Time   // when this became what is served
 }
 
@@ -186,7 +187,7 @@ func (d *deployment) lay(before *deployment) {
 		z := &d.zones[i]
 		if before != nil {
 			if old := before.zone(z.Spec.Name); old != nil && old.Zone == z.Zone && slices.Equal(old.names, z.names) {
-				z.served, z.unlaid, z.since = old.served, old.unlaid, old.since
+				z.served, z.unlaid, z.hinted, z.since = old.served, old.unlaid, old.hinted, old.since
 				continue
 			}
 		}
@@ -196,9 +197,12 @@ func (d *deployment) lay(before *deployment) {
 
 // lay puts the steered names over the zone; those that can't be are left out.
 func (z *zoneState) lay() {
-	z.served, z.unlaid = z.Zone, nil
+	z.served, z.unlaid, z.hinted = z.Zone, nil, nil
 	if z.Zone == nil || len(z.names) == 0 {
 		return
+	}
+	for _, name := range z.names {
+		z.hinted = errors.Join(z.hinted, config.Hinted(z.Zone, name))
 	}
 	served, err := z.Zone.WithNames(z.names...)
 	if err == nil {
@@ -246,7 +250,7 @@ func (z *zoneState) status(unkept map[string]error) api.Zone {
 			s.Warnings = append(s.Warnings, api.Problem{File: z.Spec.File, Text: name + " is steered: its static A and AAAA records are hidden"})
 		}
 	}
-	if err := errors.Join(z.Err, z.unlaid); err != nil {
+	if err := errors.Join(z.Err, z.unlaid, z.hinted); err != nil {
 		s.Problem = err.Error()
 	}
 	return s
@@ -257,7 +261,7 @@ func (d *deployment) zoneAlarms() []policy.AlarmStatus {
 	var all []policy.AlarmStatus
 	for i := range d.zones {
 		z := &d.zones[i]
-		if z.Err == nil && z.unlaid == nil {
+		if z.Err == nil && z.unlaid == nil && z.hinted == nil {
 			continue
 		}
 		a := policy.AlarmStatus{Cause: "zone/" + z.Spec.Name, Since: z.since, Way: "mend " + z.Spec.File + ", then pharos zone reload " + z.Spec.Name}
@@ -266,6 +270,8 @@ func (d *deployment) zoneAlarms() []policy.AlarmStatus {
 			a.Text = fmt.Sprintf("%s answers SERVFAIL: %v", z.Spec.Name, z.Err)
 		case z.unlaid != nil:
 			a.Text = fmt.Sprintf("names in %s are not steered: %v", z.Spec.Name, z.unlaid)
+		case z.hinted != nil:
+			a.Text = z.hinted.Error()
 		case z.source() == "rollback":
 			a.Text = fmt.Sprintf("%s is served from an earlier version (serial %d): %v", z.Spec.Name, z.Zone.Serial(), z.Err)
 		default:

@@ -290,3 +290,20 @@ func TestZoneAcceptDiffRollback(t *testing.T) {
 		t.Errorf("after a restart b is %s: the rollback is forgotten", name("b"))
 	}
 }
+
+// TestHintsPastTheSteering starts with a zone that leads clients past the steering: it is served, and people are told.
+func TestHintsPastTheSteering(t *testing.T) {
+	r := newRig(t)
+	r.writeZone(1, "www IN HTTPS 1 . ipv4hint=192.0.2.7\n")
+	r.start()
+	r.wantAnswer(addrA)
+	r.wantAlarm("zone/shop.example.", true)
+	if z := r.zone("shop.example."); !strings.Contains(z.Problem, "remove ipv4hint") {
+		t.Errorf("the zone says %q", z.Problem)
+	}
+	r.writeZone(2, "www IN HTTPS 1 . alpn=h2\n")
+	if err := r.reload(0); err != nil {
+		t.Fatal(err)
+	}
+	r.wantAlarm("zone/shop.example.", false)
+}
