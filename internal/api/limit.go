@@ -75,11 +75,18 @@ func (l *limited) leave(source netip.Addr) {
 	<-l.slots
 }
 
+// sourceOf is what connections are counted by: an IPv4 address, an IPv6 /64.
 func sourceOf(c net.Conn) netip.Addr {
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort().Addr().Unmap().WithZone("")
+	a, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
 	}
-	return netip.Addr{}
+	source := a.AddrPort().Addr().Unmap().WithZone("")
+	if source.Is6() {
+		p, _ := source.Prefix(64)
+		source = p.Addr()
+	}
+	return source
 }
 
 // limitedConn gives its place back when it is closed.

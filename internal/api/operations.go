@@ -147,7 +147,7 @@ func (h handlers) registerReads(api huma.API) {
 		func(ctx context.Context, _ *struct{}) (*body[Status], error) { return reply(h.b.Status(ctx)) })
 
 	huma.Register(api, operation(Read, http.MethodGet, "/v1/alarms", "alarms",
-		"What a person should know", "All standing alarms, the worst first."),
+		"What a person should know", "All standing alarms, the oldest first."),
 		func(ctx context.Context, _ *struct{}) (*body[[]policy.AlarmStatus], error) {
 			return reply(h.b.Alarms(ctx))
 		})
@@ -229,6 +229,9 @@ func (h handlers) registerOrders(api huma.API) {
 			caller, err := callerOf(ctx)
 			if err != nil {
 				return nil, err
+			}
+			if in.Body.Confirm < 0 {
+				return nil, newError(422, "confirm %s: expected a time after which to go back, or 0 to keep it", in.Body.Confirm)
 			}
 			return reply(h.b.Reload(ctx, in.Body, caller.Author))
 		})

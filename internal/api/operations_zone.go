@@ -56,7 +56,10 @@ func (h handlers) registerZones(api huma.API) {
 				return nil, err
 			}
 			name := ""
-			if in.Body.Zone != "" {
+			switch {
+			case in.Body.Zone == "" && in.Body.Accept:
+				return nil, newError(422, "accept: expected with the zone that it is for")
+			case in.Body.Zone != "":
 				if name, err = checkZone(in.Body.Zone); err != nil {
 					return nil, fault(err)
 				}

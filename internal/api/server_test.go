@@ -191,6 +191,8 @@ func TestBadRequests(t *testing.T) {
 		{"a bad duration", "POST /v1/orders", `{"kind":"drain","key":"site/a","for":"5"}`, 422, "duration"},
 		{"no JSON", "POST /v1/orders", `{`, 400, "unexpected end"},
 		{"too long", "POST /v1/orders", `{"reason":"` + strings.Repeat("x", maxBody) + `"}`, 413, "limit"},
+		{"every zone is to be accepted", "POST /v1/zones/reload", `{"accept":true}`, 422, "expected with the zone"},
+		{"a trial that is over before it begins", "POST /v1/reload", `{"confirm":"-5m"}`, 422, "confirm -5m"},
 		{"a bad client", "GET /v1/explain?name=x&client=y", "", 422, "no IP address"},
 		{"no name", "GET /v1/explain", "", 422, "name"},
 		{"unknown parameter", "GET /v1/status?verbose=1", "", 422, "unknown query parameter"},

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -173,7 +174,7 @@ func (n *Node) ZoneRollback(ctx context.Context, name string, author string) (ap
 	next := before.with(loaded)
 	next.keepUnfit(before)
 	if z := next.zone(name); z.Zone == old.Zone {
-		return api.Zone{}, errors.Join(api.ErrConflict, z.Err)
+		return api.Zone{}, fmt.Errorf("%w: the version before can't be served: %w", api.ErrConflict, cmp.Or(z.Err, errors.New("it is what is served")))
 	}
 	next.lay(before)
 	if err := n.deployZones(ctx, next); err != nil {
@@ -182,7 +183,11 @@ func (n *Node) ZoneRollback(ctx context.Context, name string, author string) (ap
 	n.record(ctx, deployRecords(author, "rolled back", before, next, nil)...)
 	n.trial.keepZones(next, name)
 	z := next.zone(name)
-	n.log.Warn("zone rolled back", "zone", name, "from", old.Zone.Serial(), "to", z.Zone.Serial(), "author", author)
+	from := uint32(0) // nothing is served
+	if old.Zone != nil {
+		from = old.Zone.Serial()
+	}
+	n.log.Warn("zone rolled back", "zone", name, "from", from, "to", z.Zone.Serial(), "author", author)
 	s := z.status(n.keeper.Unkept())
 	s.Versions = z.versions(n.keeper.Kept())
 	return s, nil
