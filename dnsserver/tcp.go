@@ -1,6 +1,7 @@
 package dnsserver
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"net"
@@ -208,13 +209,15 @@ func (t *tcpServer) answer(c *tcpConn, w *tcpWorker, in []byte, from *sockaddr) 
 		w.r.zone = nil
 	}()
 	at, out := 0, 0
+	var end error
 	for {
 		n, ok := whole(in[at:])
 		if !ok {
 			break
 		}
-		if n < headerLen {
-			return nil, errShort
+		if n < headerLen { // what was asked before it is answered
+			end = errShort
+			break
 		}
 		buf := w.out[out+2:]
 		copy(buf, in[at+2:at+2+n])
@@ -231,10 +234,10 @@ func (t *tcpServer) answer(c *tcpConn, w *tcpWorker, in []byte, from *sockaddr) 
 		}
 	}
 	rest := append(in[:0], in[at:]...)
-	if out == 0 {
-		return rest, nil
+	if out > 0 {
+		end = cmp.Or(t.write(c, w.out[:out]), end)
 	}
-	return rest, t.write(c, w.out[:out])
+	return rest, end
 }
 
 func (t *tcpServer) write(c *tcpConn, b []byte) error {

@@ -128,6 +128,17 @@ func TestTCPGarbage(t *testing.T) {
 	if !closedByPeer(c) {
 		t.Error("stayed open")
 	}
+	// What was asked before it is answered.
+	c = dialTCP(t, s)
+	if _, err := c.Write(append(framed(packed(t, "www.shop.example.", dns.TypeA)), 0, 3, 1, 2, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := readFramed(c); err != nil || b[7] != 1 {
+		t.Errorf("%x %v", b, err)
+	}
+	if !closedByPeer(c) {
+		t.Error("stayed open")
+	}
 	// A whole message that is malformed is answered.
 	c = dialTCP(t, s)
 	if _, err := c.Write(framed(make([]byte, 12))); err != nil {
