@@ -117,9 +117,9 @@ func (l *lane) deliver(ctx context.Context, w waiting) {
 			return
 		}
 		var refused refusal
-		answered := err == nil || errors.Is(err, ErrRemoved) || errors.As(err, &refused)
-		l.note(answered, err)
-		if answered || time.Now().After(w.until) {
+		over := err == nil || errors.Is(err, ErrRemoved)
+		l.note(over, err)
+		if over || errors.As(err, &refused) || time.Now().After(w.until) {
 			l.report(w.event, err)
 			return
 		}
@@ -131,11 +131,11 @@ func (l *lane) deliver(ctx context.Context, w waiting) {
 }
 
 // note remembers since when the receiver takes nothing.
-func (l *lane) note(answered bool, err error) {
+func (l *lane) note(over bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case answered:
+	case over:
 		l.failing = time.Time{}
 	case l.failing.IsZero():
 		l.failing = time.Now()

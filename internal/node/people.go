@@ -81,24 +81,40 @@ func (p *pager) look(ctx context.Context) {
 // page is one event that was handed to the receivers.
 type page struct {
 	policy.Unsent
-	taken bool // by one of them
-	told  bool // the cluster was told so
+	taken bool          // by one of them
+	told  bool          // the cluster was told so
+	pause time.Duration // before it is sent anew, once one gave it up
+	again time.Time     // when it is; zero: none did
 }
+
+// How long an event rests that a receiver has refused, or not taken for a quarter of an hour.
+const (
+	firstPause = 10 * time.Second
+	mostPause  = 10 * time.Minute
+)
 
 func (p *pager) send(u policy.Unsent) {
 	e := p.event(u.Cause, u.Cleared, u.At)
 	e.ID = eventID(u)
 	e.Alarm, e.Way, e.Since = u.Alarm.Text, u.Alarm.Way, u.Alarm.Since
-	own := &page{Unsent: u}
-	p.mu.Lock()
-	_, waits := p.waiting[e.ID]
-	if !waits {
-		p.waiting[e.ID] = own
-	}
-	p.mu.Unlock()
-	if !waits {
+	if own := p.page(e.ID, u); own != nil {
 		p.sender.SendWhile(func() bool { return p.wants(e.ID, own) }, e)
 	}
+}
+
+// page notes an event that is to be sent now; nil: it is under way, or rests.
+func (p *pager) page(id string, u policy.Unsent) *page {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	own := &page{Unsent: u, pause: firstPause}
+	if old := p.waiting[id]; old != nil {
+		if old.again.IsZero() || clock().Before(old.again) {
+			return nil
+		}
+		own.pause = min(2*old.pause, mostPause)
+	}
+	p.waiting[id] = own
+	return own
 }
 
 // wants says whether an event is still this node's to send: also to those receivers that did not take it yet
@@ -159,7 +175,7 @@ func (p *pager) sendOwn() {
 }
 
 // done is told what became of an event at one receiver. One that took it is enough for the
-// cluster to know; what none took is sent again.
+// cluster to know; what none took is sent again after a pause.
 func (p *pager) done(d alert.Delivery) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -168,7 +184,7 @@ func (p *pager) done(d alert.Delivery) {
 	case d.Err == nil:
 		e.taken = true
 	case !e.taken:
-		delete(p.waiting, d.Event.ID)
+		e.again = clock().Add(e.pause)
 	}
 }
 
