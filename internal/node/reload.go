@@ -126,6 +126,13 @@ func (n *Node) unchangeable(before, next *config.Settings) []api.Problem {
 	check("the node's role dns", before.Node.Roles.DNS, next.Node.Roles.DNS)
 	check("the node's role probe", before.Node.Roles.Probe, next.Node.Roles.Probe)
 	check("mode: observe", before.Observe, next.Observe)
+	check("cluster.keys_file", before.Cluster.KeysFile, next.Cluster.KeysFile)
+	check("whether there are other nodes", before.Gossips(), next.Gossips())
+	check("the node's address", before.Node.Address, next.Node.Address)
+	check("the node's port", before.Node.Port, next.Node.Port)
+	check("node.key_file", before.KeyFile, next.KeyFile)
+	check("audit.keep", before.Audit.Keep, next.Audit.Keep)
+	check("audit.most", before.Audit.Most, next.Audit.Most)
 	d := deployment{settings: next}
 	if n.opt.DropPrivileges && d.hasICMP() && !canPing() {
 		ps = append(ps, api.Problem{File: next.Path, Text: "icmp checks need CAP_NET_RAW, which this node gave up when it started without any: restart it"})
