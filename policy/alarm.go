@@ -247,12 +247,15 @@ func (t *turn) raiseNow(want alarm, r raised, is bool) {
 
 func (t *turn) clear(cause string) {
 	var told any
-	if strings.HasPrefix(cause, conflictCause) { // what comes later is known to be told by it
+	if strings.HasPrefix(cause, conflictCause) { // so that an order that comes again is known to be told of
 		told = t.raised[cause].Alarm
 	}
 	delete(t.raised, cause)
 	t.write(KindAlarm, cause, told, true)
 	t.change("alarm "+cause, "raised", "clear", "its cause is gone")
+	if len(t.lost[cause]) > 0 { // what it did not tell of
+		t.settle(cause)
+	}
 }
 
 // hearAlarm follows what another node has raised or cleared.
@@ -280,12 +283,12 @@ func (t *turn) heardOf(e Entry, before, after, why string) {
 	t.fx.Changes = append(t.fx.Changes, Change{Subject: "alarm " + e.Key, Before: before, After: after, Why: why, Heard: e.Stamp.Node})
 }
 
-// acked is the acknowledgement of an alarm, if it was given to it, whatever clock raised it, or since it was raised.
+// acked is the acknowledgement of an alarm, if it was given to this one and not to an earlier of its cause, whatever the clocks say.
 func (s *State) acked(cause string) (Entry, bool) {
 	r, ok := s.raised[cause]
 	e, given := s.entries[EntryKey{KindAck, cause}]
 	v, _ := decode[Ack](e)
-	return e, ok && given && !e.Deleted && (v.Since.Equal(r.Since) || !e.Stamp.Time().Before(r.Since.Truncate(time.Millisecond)))
+	return e, ok && given && !e.Deleted && v.Since.Equal(r.Since)
 }
 
 // serviceAlarms are the alarms of a service inside one bound.

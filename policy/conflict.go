@@ -11,7 +11,7 @@ import (
 // conflictCause is how the causes of alarms begin that stay until a person acknowledges them.
 const conflictCause = "conflict/"
 
-// maxConflict is how long the text of a conflict may be and have more added. The audit has the rest.
+// maxConflict is how long the text of a conflict may be and have more added. The rest is told once it was acknowledged.
 const maxConflict = 4 << 10
 
 // loss is an order that gave way to one given without knowledge of it, both in words.
@@ -20,9 +20,7 @@ type loss struct{ won, lost string }
 func (l loss) String() string { return l.won + " stays, " + l.lost + " is lost" }
 
 // toldBy says that the text of an alarm has the order that was lost, to whichever it was.
-func (l loss) toldBy(text string) bool {
-	return len(text) > maxConflict || strings.Contains(text, l.lost+" is lost")
-}
+func (l loss) toldBy(text string) bool { return strings.Contains(text, l.lost+" is lost") }
 
 // meet looks at two entries of one key of which won stays. Where both are orders of persons and the
 // one was given without knowledge of the other, people are told what was lost.
@@ -59,7 +57,7 @@ func (t *turn) wantConflict(cause string) {
 	text := r.Text
 	for _, l := range t.lost[cause] {
 		switch {
-		case l.toldBy(text):
+		case l.toldBy(text), len(text) > maxConflict:
 		case text == "":
 			kind, key, _ := strings.Cut(strings.TrimPrefix(cause, conflictCause), "/")
 			text = fmt.Sprintf("two orders on %s were given without knowledge of each other: %s; give it again if it is meant",
