@@ -46,6 +46,11 @@ func TestScripts(t *testing.T) {
 			}
 			env.Setenv("PHAROS_DATA_DIR", filepath.Join(env.WorkDir, "d"))
 			env.Setenv("HOME", env.WorkDir)
+			examples, err := filepath.Abs("../../examples")
+			if err != nil {
+				return err
+			}
+			env.Setenv("EXAMPLES", examples)
 			env.Setenv("TZ", "UTC")
 			env.Setenv("GORACE", quickExit)
 			return nil

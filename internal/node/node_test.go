@@ -84,13 +84,14 @@ func TestHealthIsKeptOverARestart(t *testing.T) {
 	r.start()
 	r.cityA.down.Store(true)
 	eventually(t, "city-b answers", func() bool { return r.answer() == addrB })
+	since := r.endpoint("city-a").Since
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
 	r.start()
 	r.wantAnswer(addrB)
-	if e := r.endpoint("city-a"); e.Health != policy.Down {
-		t.Errorf("city-a is %v after a restart, want down", e.Health)
+	if e := r.endpoint("city-a"); e.Health != policy.Down || !e.Since.Equal(since) { // not found anew
+		t.Errorf("city-a is %v since %v after a restart, want down since %v", e.Health, e.Since, since)
 	}
 	r.cityA.down.Store(false)
 	eventually(t, "city-a answers again", func() bool { return r.answer() == addrA })
