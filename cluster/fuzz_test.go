@@ -49,7 +49,12 @@ func samplePackets(t testing.TB) (out []sample) {
 	g.order1(a, g.entry(a, policy.KindDrain, "site/s9", "{}"))
 	g.upAll()
 	g.run(2 * time.Second)
-	return out
+	list, err := a.r.SendList("n2", policy.EncodeTargets([]policy.TargetID{"tcp x", "tcp y"}), g.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.handle(a, list)
+	return append(out, sample{typeVoteAsk, nil}, sample{typeStale, putU64(putU64(nil, 7), 9)})
 }
 
 // bodyOf takes the body out of a packet of n1.
@@ -87,6 +92,23 @@ func TestFuzzCorporaAreOfThisFormat(t *testing.T) {
 		}
 		m := meta{least: oldestProtocol, most: protocolVersion, cluster: "prod", site: "city-a", keys: []GossipKey{{Fingerprint: Fingerprint{1}, Sends: true}}}
 		write("FuzzMeta", "meta", fmt.Sprintf("[]byte(%q)", m.encode()))
+	}
+	seeds, err := filepath.Glob(filepath.Join("testdata", "fuzz", "FuzzReceive", "type-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[int]bool{}
+	for _, seed := range seeds {
+		var kind int
+		if _, err := fmt.Sscanf(filepath.Base(seed), "type-%d-", &kind); err != nil || kind >= typeEnd {
+			t.Errorf("%s: no packet is of this type", seed)
+		}
+		kinds[kind] = true
+	}
+	for kind := typeEntries; kind < typeEnd; kind++ {
+		if !kinds[kind] {
+			t.Errorf("no seed of type %d", kind)
+		}
 	}
 	for fuzzer, least := range map[string]int{"FuzzDecodeSealed": 4, "FuzzReceive": 10, "FuzzMeta": 1} {
 		files, err := os.ReadDir(filepath.Join("testdata", "fuzz", fuzzer))
