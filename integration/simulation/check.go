@@ -29,9 +29,9 @@ type checker struct {
 
 // Count is what came by, so that one sees what a rule was tried on.
 type Count struct {
-	Moves, Orders, Refused, Held    int
-	Known, KnownDead, KnownAlone    int // healths that were as the truth; of these, with a dead site; with all other sites declared lost
-	LossAndCut, LossAlone, LateMove int // false moves that are accepted: see judgeLeft
+	Moves, Orders, Refused, Held int
+	Known, KnownDead, KnownAlone int // healths that were as the truth; of these, with a dead site; with all other sites declared lost
+	LossAndCut, LateMove         int // false moves that are accepted: see judgeLeft
 }
 
 // Add sums counts up.
@@ -44,7 +44,6 @@ func (c *Count) Add(o Count) {
 	c.KnownDead += o.KnownDead
 	c.KnownAlone += o.KnownAlone
 	c.LossAndCut += o.LossAndCut
-	c.LossAlone += o.LossAlone
 	c.LateMove += o.LateMove
 }
 

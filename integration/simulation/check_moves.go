@@ -36,10 +36,8 @@ func (c *checker) judgeLeft(n *node, site policy.SiteID) {
 		}
 		t := c.w.truth
 		switch {
-		case t.losses && t.cuts:
+		case t.lately(t.loss, proven) && t.lately(t.cut, proven):
 			c.count.LossAndCut++
-		case t.losses:
-			c.count.LossAlone++
 		default:
 			c.w.fail("I1", "%s moves away from %s (%s; %s), which a majority of sites reaches", n.id, site, ep.Detail, svc.Cause)
 		}
@@ -121,7 +119,7 @@ func (c *checker) speak(site policy.SiteID) []*node {
 
 // judgeKnown judges what a node of a majority holds true, and answers, once it is so for long: I6, and with it I9 and I10.
 func (c *checker) judgeKnown(n *node) {
-	if c.w.truth.losses || !n.serving || n.state.Held() != "" {
+	if c.w.truth.lately(c.w.truth.loss, 2*proven) || !n.serving || n.state.Held() != "" {
 		return
 	}
 	var st *policy.Status

@@ -12,10 +12,10 @@ type truth struct {
 	refuses map[policy.TargetID]bool // answers no
 	silent  map[policy.TargetID]bool // answers nothing
 	// Since when it is so, as of the last change of anything.
-	reach  map[sight]since // a node gets the answer of a target
-	link   map[pair]since  // gossip gets from one node to another and back
-	cuts   bool            // there was one ever
-	losses bool
+	reach map[sight]since // a node gets the answer of a target
+	link  map[pair]since  // gossip gets from one node to another and back
+	cut   since           // whether a line is cut, or since when none is any more
+	loss  since           // whether a line loses packets
 }
 
 type sight struct {
@@ -55,9 +55,18 @@ func (t *truth) look() {
 			}
 		}
 	}
-	t.cuts = t.cuts || len(t.w.net.cut)+len(t.w.net.isolated) > 0
-	t.losses = t.losses || len(t.w.net.loss) > 0
+	t.cut.note(len(t.w.net.cut)+len(t.w.net.isolated) > 0, now)
+	t.loss.note(len(t.w.net.loss) > 0, now)
 }
+
+func (s *since) note(is bool, now time.Duration) {
+	if s.is != is {
+		*s = since{is, now}
+	}
+}
+
+// lately says whether it is so, or was a short while ago.
+func (t *truth) lately(s since, d time.Duration) bool { return s.is || s.at > 0 && t.w.now-s.at < d }
 
 // reached says whether a node has got a target's answers for so long.
 func (t *truth) reached(n *node, id policy.TargetID, d time.Duration) bool {
