@@ -122,8 +122,10 @@ func DecodeVote(data []byte) (Vote, error) {
 		List: [32]byte(h[1:]), Revision: binary.BigEndian.Uint64(h[41:]),
 		Digest: [8]byte(h[49:]), Config: [8]byte(h[57:]), Zones: [8]byte(h[65:]),
 	}
-	if ms := int64(binary.BigEndian.Uint64(h[33:])); ms != 0 {
-		v.Unheld = time.UnixMilli(ms).UTC()
+	if unheld, ok := cutMillis(h[33:]); !ok {
+		return Vote{}, errors.New("vote: its last hold ended beyond the years 1 to 9999")
+	} else if unheld.UnixMilli() != 0 {
+		v.Unheld = unheld
 	}
 	states := rest[4:]
 	if size := binary.BigEndian.Uint32(rest); int(size) != len(states) || size > maxStates {
@@ -179,7 +181,9 @@ func DecodeReasons(data []byte) ([]Reason, error) {
 			return nil, errors.New("reasons: cut off")
 		}
 		r.Target, r.Text = TargetID(target), text
-		r.Since = time.UnixMilli(int64(binary.BigEndian.Uint64(rest))).UTC()
+		if r.Since, ok = cutMillis(rest); !ok {
+			return nil, errors.New("reasons: a time beyond the years 1 to 9999")
+		}
 		list, data = append(list, r), rest[7:]
 	}
 	if len(data) != 1 {
@@ -192,7 +196,20 @@ func cutText(b []byte) (string, []byte, bool) {
 	if len(b) == 0 || len(b) < 1+int(b[0]) {
 		return "", nil, false
 	}
-	return string(b[1 : 1+b[0]]), b[1+b[0]:], true
+	n := 1 + int(b[0])
+	return string(b[1:n]), b[n:], true
+}
+
+// The first and the last time that JSON can tell, the years 1 and 9999, in ms since 1970.
+const (
+	minMillis = -62135596800000
+	maxMillis = 253402300799999
+)
+
+// cutMillis reads a time in ms since 1970.
+func cutMillis(b []byte) (time.Time, bool) {
+	ms := int64(binary.BigEndian.Uint64(b))
+	return time.UnixMilli(ms).UTC(), ms >= minMillis && ms <= maxMillis
 }
 
 // EncodeTargets writes a target list: of each target its length (2) and octets, in big endian.
