@@ -12,7 +12,7 @@ import (
 
 const (
 	settled     = 20 * time.Second // after the heal, when all must be at rest
-	toldAgain   = 6 * time.Second  // until an alarm that a clock far ahead has cleared is raised again: 5 s, and a look
+	toldAgain   = 7 * time.Second  // until an alarm that a clock far ahead has cleared is raised again: 5 s, and two looks
 	agreeWithin = 6 * time.Second  // after the heal, until all agree: I4's some 5 s, and the membership's part
 )
 
@@ -90,12 +90,17 @@ func (c *checker) healed() {
 		case c.agreedAt == 0 && c.w.now-c.healedAt > agreeWithin:
 			c.w.fail("I4", "no agreement %v after the heal: %s", agreeWithin, why)
 		}
-		for _, n := range c.w.nodes {
-			c.lookSuspended(n)
-		}
 		c.w.after(agreeEvery, look)
 	}
 	c.w.after(agreeEvery, look)
+	var told func()
+	told = func() {
+		for _, n := range c.w.nodes {
+			c.lookSuspended(n)
+		}
+		c.w.after(time.Second, told)
+	}
+	c.w.after(0, told)
 }
 
 // disagreement says why not all nodes agree; "": they do.
