@@ -83,6 +83,15 @@ func (t *turn) promise(list []Entry) {
 	}
 }
 
+// redeem forgets the promises of orders that are entries now.
+func (t *turn) redeem(list []Entry) {
+	for _, e := range list {
+		if t.promised[e.EntryKey()] == e.Stamp {
+			delete(t.promised, e.EntryKey())
+		}
+	}
+}
+
 // see moves the clock behind which no own stamp will be.
 func (s *State) see(st Stamp, now time.Time) {
 	if st.Compare(s.clock) > 0 && st.Wall <= now.Add(maxSkew).UnixMilli() {

@@ -137,11 +137,7 @@ func Step(s *State, e Event, now time.Time) Effects {
 	case Promised:
 		t.promise(e)
 	case Ordered:
-		for _, o := range e {
-			if t.promised[o.EntryKey()] == o.Stamp {
-				delete(t.promised, o.EntryKey())
-			}
-		}
+		t.redeem(e)
 		t.order(e, true)
 	case Reconfigured:
 		t.reconfigure(e.Config)
