@@ -56,6 +56,7 @@ type glance struct {
 	known  map[policy.SiteID]bool // what of a site was judged, and counted
 	begins bool                   // the start was held
 	freed  time.Duration          // when it was last known to be
+	since  time.Duration          // when it began to answer so
 }
 
 func newChecker(w *World, s *Schedule) *checker {
@@ -155,6 +156,7 @@ func (c *checker) stepped(n *node, e policy.Effects) {
 	before, was := n.seen.sites, n.seen.text
 	n.seen.sites, n.seen.text = c.answerSites(n), c.answerOf(n)
 	if n.seen.text != was {
+		n.seen.since = c.w.now
 		c.w.say("%s %s", n.id, n.seen.text)
 	}
 	if n.serving {

@@ -149,7 +149,7 @@ func (c *checker) judgeKnown(n *node) {
 // judgeDown judges what a node makes of a site that is down for a majority.
 func (c *checker) judgeDown(n *node, st *policy.Status, site policy.SiteID, voters []*node) {
 	ep := endpointOf(st, site)
-	answers := c.w.now-n.seen.freed > deadline(fall) && slices.Contains(n.seen.sites, site) && ep.Candidate && !c.ownExpiry() && st.Services[0].Names[0].Override == "" && c.another(st, site, voters)
+	answers := min(c.w.now-n.seen.freed-deadline(fall), c.w.now-n.seen.since-followed) > 0 && slices.Contains(n.seen.sites, site) && ep.Candidate && !c.ownExpiry() && st.Services[0].Names[0].Override == "" && c.another(st, site, voters)
 	if ep.Health == policy.Down && !answers {
 		return
 	}
@@ -214,6 +214,9 @@ func deadline(k int) time.Duration {
 const (
 	// acquainted is how long voters must have known each other.
 	acquainted = 8 * time.Second
+	// followed is how long a node answers by another's move before it contradicts it: the votes of who wrote it may
+	// be under way, or may be all that it has.
+	followed = time.Second + lookEvery
 	// proven is how long an endpoint must have been reached to be up without a doubt.
 	proven = 20 * time.Second
 )
