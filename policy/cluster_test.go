@@ -327,6 +327,60 @@ func TestFirstWrittenWins(t *testing.T) {
 	}
 }
 
+// A move that is no entry yet is answered by, so what it brought in is left only when down: unknown, and up again while a
+// hold would run, change nothing.
+func TestPendingMoveStands(t *testing.T) {
+	cfg := threeSites(bigConfig(1))
+	cfg.Nodes[1].ID = "aa" // comes before this node
+	cfg.Sites[2] = Site{ID: "remote", Metro: "city"}
+	cfg.Services[0].Endpoints[9].At[0].Site = "remote" // a third place
+	s, now := upState(cfg)
+	s.hold = nil
+	var first, brought []EndpointID
+	counter := uint64(0)
+	votes := func(of func(EndpointID) HealthState) {
+		counter++
+		now = now.Add(100 * time.Millisecond)
+		for _, id := range []NodeID{"aa", "edge-r"} {
+			v := Vote{Node: id, Incarnation: 1, Counter: counter, List: s.ix.list, States: newStates(len(s.ix.targets)), Decides: true}
+			for _, ep := range s.ix.services[0].eps {
+				v.States.set(s.ix.targetOf[ep.At[0].Targets[0]], of(ep.ID))
+			}
+			Step(s, Heard{v}, now)
+		}
+	}
+	say := func(now HealthState) func(EndpointID) HealthState {
+		return func(id EndpointID) HealthState {
+			switch {
+			case slices.Contains(first, id):
+				return Down
+			case slices.Contains(brought, id):
+				return now
+			}
+			return Up
+		}
+	}
+	votes(func(EndpointID) HealthState { return Up })
+	now = now.Add(1500 * time.Millisecond)
+	Step(s, Tick{}, now)
+	votes(func(EndpointID) HealthState { return Up })
+	first = s.svcs[0].main.move.Set
+	votes(say(Up))
+	move := s.svcs[0].main.move
+	brought = move.Set
+	for _, health := range []HealthState{Unknown, Up} {
+		votes(say(health))
+		c := s.svcs[0].main
+		if c.at.IsZero() || !slices.Equal(c.move.Set, brought) || !c.move.Start.Equal(move.Start) {
+			t.Errorf("%s of what it brought in changed the pending move from %+v to %+v", health, move, c.move)
+		}
+	}
+	votes(say(Down))
+	if c := s.svcs[0].main; slices.Equal(c.move.Set, brought) && !c.move.NoneUp {
+		t.Errorf("still answers what is down: %+v", c.move)
+	}
+}
+
 func TestJudgeClusterRefuses(t *testing.T) {
 	cfg := threeSites(bigConfig(2))
 	cfg.Sites[2].Role = Witness

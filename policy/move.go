@@ -44,7 +44,10 @@ func (t *turn) advance(svc int, b bound, held chain) (chain, []view) {
 	views := t.look(svc, b, base)
 	base.taken = t.takenAt(held, base)
 	var next *Move
-	if wait := base.taken.Add(turnAfter); base.taken.IsZero() || !wait.After(t.now) || t.ordersMoved || !held.at.IsZero() && held.after == base.move {
+	pending := !held.at.IsZero() && held.after == base.move
+	if wait := base.taken.Add(turnAfter); pending {
+		next = t.next(in, svc, b, base, in.stillUp(views, held.move))
+	} else if base.taken.IsZero() || !wait.After(t.now) || t.ordersMoved {
 		next = t.next(in, svc, b, base, views)
 	} else {
 		base.due = wait
@@ -65,6 +68,18 @@ func (t *turn) advance(svc int, b bound, held chain) (chain, []view) {
 		c = chain{move: next}
 	}
 	return c, t.look(svc, b, c)
+}
+
+// stillUp are the views with what a move brought in taken for up, and for readmitted, until it is known to be down: a
+// move that is answered by and no entry yet is not left because of what is unknown.
+func (in *serviceInfo) stillUp(views []view, m *Move) []view {
+	views = slices.Clone(views)
+	for _, id := range m.Set {
+		if e, ok := in.epOf[id]; ok && views[e].eligible && views[e].health != Down {
+			views[e].health, views[e].ready = Up, true
+		}
+	}
+	return views
 }
 
 // takenAt is when the newest entry of a chain was taken over from another node, if it was.

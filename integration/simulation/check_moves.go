@@ -13,8 +13,8 @@ import (
 // vote that is not refreshed.
 const recovered = 2*interval + voteTTL + 2*time.Second
 
-// judgeLeft judges that a node answers with a site no more: I1.
-func (c *checker) judgeLeft(n *node, site policy.SiteID) {
+// judgeLeft judges that a node answers with a site no more, by a move that it just wrote or by another: I1.
+func (c *checker) judgeLeft(n *node, site policy.SiteID, wrote bool) {
 	st := n.state.Status(n.time())
 	svc := st.Services[0]
 	if n.state.Held() != "" || svc.Names[0].Override != "" {
@@ -25,7 +25,11 @@ func (c *checker) judgeLeft(n *node, site policy.SiteID) {
 			continue
 		}
 		if ep.Health != policy.Down {
-			if ep.Health == policy.Up && !c.preferred(svc, site) && c.w.now-c.written(n) > lateAfter && c.reachedByMajority(n, site) {
+			switch {
+			case c.preferred(svc, site) || c.tried(svc):
+			case wrote || svc.Pending:
+				c.w.fail("I1", "%s moves away from %s, which is %s for itself (%s)", n.id, site, ep.Health, svc.Cause)
+			case ep.Health == policy.Up && c.w.now-c.written(n) > lateAfter && c.reachedByMajority(n, site):
 				c.w.say("%s leaves %s by a late move", n.id, site)
 				c.count.LateMove++ // of a node that moved rightly and was cut off before it told
 			}
@@ -42,6 +46,16 @@ func (c *checker) judgeLeft(n *node, site policy.SiteID) {
 			c.w.fail("I1", "%s moves away from %s (%s; %s), which a majority of sites reaches", n.id, site, ep.Detail, svc.Cause)
 		}
 	}
+}
+
+// tried says whether the move before the newest found none up, so that what it tries leaves for what is up.
+func (c *checker) tried(svc policy.ServiceStatus) bool {
+	for _, log := range c.moves {
+		if m := log.before(svc.Move); m.Move != nil && m.Epoch == svc.Epoch && m.Override == (policy.Stamp{}) && m.NoneUp {
+			return true
+		}
+	}
+	return false
 }
 
 // lateAfter is after how long a move that comes tells of what may have passed.

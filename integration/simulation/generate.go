@@ -60,9 +60,6 @@ func (g *generator) gap() time.Duration {
 func (g *generator) topology() {
 	count := []int{2, 3, 3, 3, 3, 3, 4, 4, 5}[g.IntN(9)]
 	most := 1 + g.IntN(3) // nodes of a site
-	if count > 3 {
-		most = min(most, 2)
-	}
 	if g.IntN(2) == 0 {
 		most = 1
 	}
