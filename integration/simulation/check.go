@@ -145,10 +145,8 @@ func (c *checker) stepped(n *node, e policy.Effects) {
 			c.judgeReleased(n)
 		}
 	}
-	wrote := false
 	for _, s := range e.Store {
 		if s.Kind == policy.KindMove {
-			wrote = true
 			c.wrote(n, s)
 		}
 	}
@@ -166,7 +164,7 @@ func (c *checker) stepped(n *node, e policy.Effects) {
 	}
 	for _, site := range before {
 		if !slices.Contains(n.seen.sites, site) && len(n.seen.sites) > 0 {
-			c.judgeLeft(n, site, wrote)
+			c.judgeLeft(n, site)
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 // vote that is not refreshed.
 const recovered = 2*interval + voteTTL + 2*time.Second
 
-// judgeLeft judges that a node answers with a site no more, by a move that it just wrote or by another: I1.
-func (c *checker) judgeLeft(n *node, site policy.SiteID, wrote bool) {
+// judgeLeft judges that a node answers with a site no more: I1.
+func (c *checker) judgeLeft(n *node, site policy.SiteID) {
 	st := n.state.Status(n.time())
 	svc := st.Services[0]
 	if n.state.Held() != "" || svc.Names[0].Override != "" {
@@ -25,11 +25,7 @@ func (c *checker) judgeLeft(n *node, site policy.SiteID, wrote bool) {
 			continue
 		}
 		if ep.Health != policy.Down {
-			switch {
-			case c.preferred(svc, site) || c.tried(svc):
-			case wrote || svc.Pending:
-				c.w.fail("I1", "%s moves away from %s, which is %s for itself (%s)", n.id, site, ep.Health, svc.Cause)
-			case ep.Health == policy.Up && c.w.now-c.written(n) > lateAfter && c.reachedByMajority(n, site):
+			if ep.Health == policy.Up && !c.preferred(svc, site) && c.w.now-c.written(n) > lateAfter && c.reachedByMajority(n, site) {
 				c.w.say("%s leaves %s by a late move", n.id, site)
 				c.count.LateMove++ // of a node that moved rightly and was cut off before it told
 			}
@@ -46,16 +42,6 @@ func (c *checker) judgeLeft(n *node, site policy.SiteID, wrote bool) {
 			c.w.fail("I1", "%s moves away from %s (%s; %s), which a majority of sites reaches", n.id, site, ep.Detail, svc.Cause)
 		}
 	}
-}
-
-// tried says whether the move before the newest found none up, so that what it tries leaves for what is up.
-func (c *checker) tried(svc policy.ServiceStatus) bool {
-	for _, log := range c.moves {
-		if m := log.before(svc.Move); m.Move != nil && m.Epoch == svc.Epoch && m.Override == (policy.Stamp{}) && m.NoneUp {
-			return true
-		}
-	}
-	return false
 }
 
 // lateAfter is after how long a move that comes tells of what may have passed.
@@ -325,8 +311,10 @@ func (l chainLog) before(number uint64) (m loggedMove) {
 	return m
 }
 
+// loggedMove is the first of a number to be written.
 type loggedMove struct {
 	*policy.Move
+	all    []*policy.Move // of the number
 	at     time.Duration
 	stands bool // something that the move before answered was up, for who wrote this one
 }
@@ -355,10 +343,31 @@ func (c *checker) wrote(n *node, e policy.Entry) {
 		log = chainLog{}
 		c.moves[e.EntryKey()] = log
 	}
-	if _, ok := log[m.Number]; !ok {
-		log[m.Number] = loggedMove{&m, c.w.now, c.stands(n, log.before(m.Number))}
+	c.judgeLeaving(n, &m, log)
+	l, ok := log[m.Number]
+	if !ok {
+		l = loggedMove{Move: &m, at: c.w.now, stands: c.stands(n, log.before(m.Number))}
 	}
+	l.all = append(l.all, &m)
+	log[m.Number] = l
 	c.judgeReturns(log)
+}
+
+// judgeLeaving judges that a move leaves an endpoint, which whoever wrote it must know to be down: I1.
+func (c *checker) judgeLeaving(n *node, m *policy.Move, log chainLog) {
+	last := log[m.Number-1].all
+	if m.Override != (policy.Stamp{}) || len(last) == 0 {
+		return
+	}
+	svc := n.state.Status(n.time()).Services[0]
+	for i, ep := range svc.Endpoints {
+		// Of several that bear the last number the node held one, and which is not known here.
+		left := !slices.ContainsFunc(last, func(l *policy.Move) bool { return l.NoneUp || !slices.Contains(l.Set, ep.Endpoint) }) && !slices.Contains(m.Set, ep.Endpoint)
+		preferred := slices.ContainsFunc(svc.Endpoints[:i], func(p policy.EndpointStatus) bool { return slices.Contains(m.Set, p.Endpoint) })
+		if left && ep.Candidate && ep.Health != policy.Down && !preferred {
+			c.w.fail("I1", "%s writes a move away from %s, which is %s for itself (%s)", n.id, ep.Endpoint, ep.Health, m.Cause)
+		}
+	}
 }
 
 // judgeReturns counts how often an endpoint came back beside one that stood.
