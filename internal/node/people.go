@@ -19,14 +19,15 @@ type pager struct {
 	n      *Node
 	sender *alert.Sender
 
-	mu      sync.Mutex
-	waiting map[string]*page              // the cluster's that are under way, by event
-	muted   policy.Muted                  // as the loop was told; of its goroutine
-	own     map[string]policy.AlarmStatus // the node's own that were told
+	muted policy.Muted // as the loop was told; of its goroutine
+
+	mu      sync.Mutex             // guards what follows
+	waiting map[string]*page       // what is under way, by event
+	told    map[string]alert.Event // the node's own alarms that a receiver knows of, by the event's cause
 }
 
 func newPager(n *Node) *pager {
-	return &pager{n: n, waiting: map[string]*page{}, own: map[string]policy.AlarmStatus{}}
+	return &pager{n: n, waiting: map[string]*page{}, told: map[string]alert.Event{}}
 }
 
 // Run looks and sends until ctx ends.
@@ -71,20 +72,24 @@ func (p *pager) look(ctx context.Context) {
 	if !p.sender.Configured() {
 		return
 	}
-	p.forget(s.unsent)
+	due := p.ownDue()
 	for _, u := range s.unsent {
-		p.send(u)
+		due = append(due, p.page(u))
 	}
-	p.sendOwn()
+	p.forget(due)
+	for _, e := range due {
+		p.send(e)
+	}
 }
 
-// page is one event that was handed to the receivers.
+// page is one event that is to be handed to the receivers, or was.
 type page struct {
-	policy.Unsent
-	taken bool          // by one of them
-	told  bool          // the cluster was told so
-	pause time.Duration // before it is sent anew, once one gave it up
-	again time.Time     // when it is; zero: none did
+	alert.Event
+	of    *policy.Unsent // the cluster's alarm that it tells of; nil: one of the node's own
+	taken bool           // by one of them
+	told  bool           // the cluster was told so
+	pause time.Duration  // before it is sent anew, once one gave it up
+	again time.Time      // when it is; zero: none did
 }
 
 // How long an event rests that a receiver has refused, or not taken for a quarter of an hour.
@@ -93,46 +98,49 @@ const (
 	mostPause  = 10 * time.Minute
 )
 
-func (p *pager) send(u policy.Unsent) {
+// page makes the event of one of the cluster's alarms. Its ID is the same whoever sends it.
+func (p *pager) page(u policy.Unsent) *page {
 	e := p.event(u.Cause, u.Cleared, u.At)
-	e.ID = eventID(u)
+	e.ID = u.Cause + " " + u.Stamp.String()
 	e.Alarm, e.Way, e.Since = u.Alarm.Text, u.Alarm.Way, u.Alarm.Since
-	if own := p.page(e.ID, u); own != nil {
-		p.sender.SendWhile(func() bool { return p.wants(e.ID, own) }, e)
+	return &page{Event: e, of: &u}
+}
+
+// send hands an event to the receivers unless it is under way, or rests.
+func (p *pager) send(e *page) {
+	if p.begin(e) {
+		p.sender.SendWhile(func() bool { return p.wants(e) }, e.Event)
 	}
 }
 
-// page notes an event that is to be sent now; nil: it is under way, or rests.
-func (p *pager) page(id string, u policy.Unsent) *page {
+// begin notes that an event is sent now; false: it is under way, or rests.
+func (p *pager) begin(e *page) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	own := &page{Unsent: u, pause: firstPause}
-	if old := p.waiting[id]; old != nil {
+	e.pause = firstPause
+	if old := p.waiting[e.ID]; old != nil {
 		if old.again.IsZero() || clock().Before(old.again) {
-			return nil
+			return false
 		}
-		own.pause = min(2*old.pause, mostPause)
+		e.At, e.pause = old.At, min(2*old.pause, mostPause)
 	}
-	p.waiting[id] = own
-	return own
+	p.waiting[e.ID] = e
+	return true
 }
 
 // wants says whether an event is still this node's to send: also to those receivers that did not take it yet
 // where one did.
-func (p *pager) wants(id string, e *page) bool {
+func (p *pager) wants(e *page) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return e.taken || p.waiting[id] == e
+	return e.taken || p.waiting[e.ID] == e
 }
 
-// eventID is the same whoever sends it.
-func eventID(u policy.Unsent) string { return u.Cause + " " + u.Stamp.String() }
-
-// forget drops the events that are not to be sent any more.
-func (p *pager) forget(unsent []policy.Unsent) {
+// forget drops the events that are not due any more.
+func (p *pager) forget(due []*page) {
 	still := map[string]bool{}
-	for _, u := range unsent {
-		still[eventID(u)] = true
+	for _, e := range due {
+		still[e.ID] = true
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,55 +156,72 @@ func (p *pager) event(cause string, cleared bool, at time.Time) alert.Event {
 	return e
 }
 
-// sendOwn tells of the node's own alarms that came or went.
-func (p *pager) sendOwn() {
-	now := map[string]policy.AlarmStatus{}
-	for _, a := range p.n.ownAlarms(p.n.situation()) {
-		now[a.Cause] = a
+// ownDue lists the node's own alarms whose receivers are still to be told that they came, or that they went. As with
+// the cluster's, one that goes before a receiver took it is not sent at all.
+func (p *pager) ownDue() []*page {
+	now := p.n.situation()
+	prefix := string(now.running.settings.Node.Name) + "/"
+	stands := map[string]bool{}
+	var due []*page
+	add := func(e alert.Event) {
+		e.ID = e.Cause + " " + e.Since.UTC().Format(time.RFC3339Nano) + " " + string(e.State)
+		due = append(due, &page{Event: e})
 	}
-	name := string(p.n.situation().running.settings.Node.Name)
-	tell := func(a policy.AlarmStatus, cleared bool) {
-		e := p.event(name+"/"+a.Cause, cleared, clock())
-		e.ID = e.Cause + " " + a.Since.UTC().Format(time.RFC3339Nano) + " " + string(e.State)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range p.n.ownAlarms(now) {
+		cause := prefix + a.Cause
+		stands[cause] = true
+		if told, is := p.told[cause]; is && told.Since.Equal(a.Since) {
+			continue
+		}
+		e := p.event(cause, false, a.Since)
 		e.Alarm, e.Way, e.Since = a.Text, a.Way, a.Since
-		p.sender.Send(e)
+		add(e)
 	}
-	for cause, a := range now {
-		if old, told := p.own[cause]; !told || !old.Since.Equal(a.Since) {
-			tell(a, false)
+	for cause, told := range p.told {
+		if !stands[cause] {
+			e := p.event(cause, true, clock())
+			e.Alarm, e.Way, e.Since = told.Alarm, told.Way, told.Since
+			add(e)
 		}
 	}
-	for cause, a := range p.own {
-		if _, there := now[cause]; !there {
-			tell(a, true)
-		}
-	}
-	p.own = now
+	return due
 }
 
-// done is told what became of an event at one receiver. One that took it is enough for the
-// cluster to know; what none took is sent again after a pause.
+// done is told what became of an event at one receiver. One that took it is enough; what none took is sent again after
+// a pause.
 func (p *pager) done(d alert.Delivery) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch e := p.waiting[d.Event.ID]; {
+	e := p.waiting[d.Event.ID]
+	switch {
 	case e == nil:
-	case d.Err == nil:
+	case d.Err != nil:
+		if !e.taken {
+			e.again = clock().Add(e.pause)
+		}
+	default:
 		e.taken = true
-	case !e.taken:
-		e.again = clock().Add(e.pause)
+		switch {
+		case e.of != nil: // see take
+		case e.State == alert.Cleared:
+			delete(p.told, e.Cause)
+		default:
+			p.told[e.Cause] = e.Event
+		}
 	}
 }
 
-// take lists what was taken and not told yet.
+// take lists the cluster's alarms that were taken, and that the cluster was not told of yet.
 func (p *pager) take() []policy.Unsent {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var list []policy.Unsent
 	for _, e := range p.waiting {
-		if e.taken && !e.told {
+		if e.of != nil && e.taken && !e.told {
 			e.told = true
-			list = append(list, e.Unsent)
+			list = append(list, *e.of)
 		}
 	}
 	return list
