@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -359,6 +360,61 @@ func TestAuditGoesToSyslog(t *testing.T) {
 			}
 			return
 		}
+	}
+}
+
+// TestAuditGoesToSyslogFromFirstToLast wants what a node records as it is built, and what it still obeys while it stops, at
+// the receiver as in the audit.
+func TestAuditGoesToSyslogFromFirstToLast(t *testing.T) {
+	receiver, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer receiver.Close()
+	r := newRig(t)
+	r.extra = fmt.Sprintf("audit: {syslog: %q}\n", receiver.LocalAddr())
+	r.writeConfig()
+	r.start()
+	recorded := map[string]bool{}
+	note := func() {
+		page, err := r.node.Audit(t.Context(), api.AuditQuery{Limit: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range page.Records {
+			recorded[fmt.Sprintf(" audit - %s/%d ", a.Chain, a.Number)] = true
+		}
+	}
+	// A connection that says nothing has the API wait, so that the node obeys while it stops.
+	open, err := net.Dial("unix", filepath.Join(r.data, "pharos.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- r.stop() }()
+	eventually(t, "the node stops", func() bool { return r.node.situation().stopping })
+	for _, site := range []policy.SiteID{"city-b", "city-a", "city-b"} {
+		r.override(site)
+		note()
+	}
+	open.Close()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(recorded)), func(s string) bool { return strings.HasSuffix(s, "/1 ") }) {
+		t.Errorf("no first record in the audit: %v", recorded)
+	}
+	buffer := make([]byte, 64<<10)
+	for len(recorded) > 0 {
+		if err := receiver.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		n, _, err := receiver.ReadFrom(buffer)
+		if err != nil {
+			t.Fatalf("syslog was not sent %v: %v", slices.Collect(maps.Keys(recorded)), err)
+		}
+		maps.DeleteFunc(recorded, func(s string, _ bool) bool { return strings.Contains(string(buffer[:n]), s) })
 	}
 }
 

@@ -161,15 +161,15 @@ func (n *Node) buildLoop(first *deployment, st stored, reg prometheus.Registerer
 		syslog: n.auditSyslog, holds: n.hold,
 		turnKeys: func(list []policy.Entry) { n.gossip.turnKeys(list) },
 	}
-	if n.loop, err = newLoop(first, st, key, n.disk, h, n.log, reg); err != nil {
-		return err
-	}
-	n.openGossip()
 	set := first.settings
 	if n.feed, err = alert.NewFeed(string(set.Node.Name), n.log.With("part", "audit"), reg); err != nil {
 		return err
 	}
-	n.feed.Set(set.Audit.Syslog)
+	n.feed.Set(set.Audit.Syslog) // what the loop records from here on waits for it to run
+	if n.loop, err = newLoop(first, st, key, n.disk, h, n.log, reg); err != nil {
+		return err
+	}
+	n.openGossip()
 	n.pager = newPager(n)
 	n.pager.sender, err = alert.New(set.Alarms, string(set.Node.Name), n.pager.done, n.log.With("part", "alarms"), reg)
 	return err
@@ -205,6 +205,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	parts := []part{
 		{name: "disk", run: n.disk.Run, stopWithin: stopWithin},
+		{name: "audit", run: n.feed.Run}, // before the loop: it ends with the loop's last record
 		{name: "loop", run: n.loop.Run},
 	}
 	if n.gossip != nil {
@@ -225,7 +226,6 @@ func (n *Node) Run(ctx context.Context) error {
 		part{name: "trial", run: n.runTrial, stopWithin: stopWithin},
 		part{name: "identity", run: n.runIdentity, stopWithin: stopWithin},
 		part{name: "alarms", run: n.pager.Run},
-		part{name: "audit", run: n.feed.Run},
 		part{name: "hangup", run: n.runHangup, stopWithin: stopWithin},
 		part{name: "watchdog", run: n.runWatchdog},
 	)
