@@ -174,7 +174,7 @@ func (h handlers) registerReads(api huma.API) {
 		Config string `query:"config" maxLength:"4096" doc:"absolute path of a configuration on the node; none: the node's own file, as it is on the disk now"`
 	}
 	huma.Register(api, operation(Read, http.MethodGet, "/v1/diff", "diff",
-		"Which answers a configuration would change", "Reads a configuration and its zones and compares, changing nothing. A path other than the node's own file needs the role admin."),
+		"Which answers a configuration would change", "Reads a configuration and its zones and compares, changing nothing; one comparison at a time. A path other than the node's own file needs the role admin."),
 		func(ctx context.Context, in *diffInput) (*body[DiffResult], error) {
 			if err := h.mayReadConfig(ctx, in.Config); err != nil {
 				return nil, fault(err)

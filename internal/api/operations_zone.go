@@ -33,7 +33,7 @@ func (h handlers) registerZones(api huma.API) {
 	})
 
 	huma.Register(api, operation(Read, http.MethodGet, "/v1/zones/{zone}/diff", "zone-diff",
-		"What a zone's file would change", "Compares what is served with the file on the disk.", http.StatusNotFound),
+		"What a zone's file would change", "Compares what is served with the file on the disk; one comparison at a time.", http.StatusNotFound),
 		func(ctx context.Context, in *zoneInput) (*body[ZoneDiff], error) {
 			name, err := checkZone(in.Zone)
 			if err != nil {

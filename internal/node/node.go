@@ -56,6 +56,7 @@ type Node struct {
 	notify  notifier
 	loading turn          // of who loads a configuration or zones, which may take long
 	turn    turn          // of who changes what is decided or served
+	reading turn          // of who only compares files with what runs: two would take twice the memory
 	ready   chan struct{} // closed when everything is open
 
 	apiTried chan struct{} // closed when the API is open, or was found not to open
@@ -85,7 +86,7 @@ type Node struct {
 func New(settings *config.Settings, opt Options) (*Node, error) {
 	n := &Node{
 		opt: opt, log: opt.Log, started: clock(),
-		notify: newNotifier(opt.Log), loading: newTurn(), turn: newTurn(), ready: make(chan struct{}), apiTried: make(chan struct{}),
+		notify: newNotifier(opt.Log), loading: newTurn(), turn: newTurn(), reading: newTurn(), ready: make(chan struct{}), apiTried: make(chan struct{}),
 	}
 	n.trial.init()
 	d, st, err := openDisk(settings.DataDir, n.log)

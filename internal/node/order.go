@@ -271,7 +271,7 @@ func (t turn) take(ctx context.Context) error {
 	case t <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w: another order, reload or zone load is under way: %w", api.ErrDegraded, ctx.Err())
+		return fmt.Errorf("%w: another order, reload, zone load or comparison is under way: %w", api.ErrDegraded, ctx.Err())
 	}
 }
 

@@ -310,8 +310,12 @@ func (n *Node) goBack(ctx context.Context) error {
 }
 
 // Diff tells which answers would change if the configuration at path, or the
-// node's own as it is on the disk now, were loaded.
+// node's own as it is on the disk now, were loaded. One comparison runs at a time.
 func (n *Node) Diff(ctx context.Context, path string) (api.DiffResult, error) {
+	if err := n.reading.take(ctx); err != nil {
+		return api.DiffResult{Config: path}, err
+	}
+	defer n.reading.give()
 	before := n.situation().running
 	if path == "" {
 		path = before.settings.Path

@@ -59,8 +59,12 @@ func (n *Node) ZoneDump(_ context.Context, name string, w io.Writer) error {
 	return err
 }
 
-// ZoneDiff compares what is served with the file.
-func (n *Node) ZoneDiff(_ context.Context, name string) (api.ZoneDiff, error) {
+// ZoneDiff compares what is served with the file. One comparison runs at a time.
+func (n *Node) ZoneDiff(ctx context.Context, name string) (api.ZoneDiff, error) {
+	if err := n.reading.take(ctx); err != nil {
+		return api.ZoneDiff{}, err
+	}
+	defer n.reading.give()
 	z, err := n.configured(name)
 	if err != nil {
 		return api.ZoneDiff{}, err

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
@@ -306,4 +308,30 @@ func TestHintsPastTheSteering(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.wantAlarm("zone/shop.example.", false)
+}
+
+// TestComparisonsTakeTurns wants the files of one comparison in memory, whoever asks how often.
+func TestComparisonsTakeTurns(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	ask := map[string]func(context.Context) error{
+		"zone diff":    func(ctx context.Context) error { _, err := r.node.ZoneDiff(ctx, "shop.example."); return err },
+		"check --diff": func(ctx context.Context) error { _, err := r.node.Diff(ctx, ""); return err },
+	}
+	if err := r.node.reading.take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for what, compare := range ask {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if err := compare(ctx); !errors.Is(err, api.ErrDegraded) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s beside another: %v", what, err)
+		}
+		cancel()
+	}
+	r.node.reading.give()
+	for what, compare := range ask {
+		if err := compare(t.Context()); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }
