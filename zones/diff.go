@@ -16,9 +16,13 @@ type Difference struct {
 	AddedCount   int      `json:"added_count"`
 }
 
-// Diff compares the records of two zones; steered names do not count.
+// Diff compares the records of two zones; steered names do not count. With a
+// nil every record of b is added, and From is 0.
 func Diff(a, b *Zone) Difference {
-	d := Difference{From: a.serial, To: b.serial}
+	d := Difference{To: b.serial}
+	if a != nil {
+		d.From = a.serial
+	}
 	x, y := newCursor(a), newCursor(b)
 	for x.ok || y.ok {
 		switch c := x.compare(y); {
@@ -67,7 +71,10 @@ type cursor struct {
 }
 
 func newCursor(z *Zone) *cursor {
-	c := &cursor{z: z, rest: z.data}
+	c := &cursor{z: z}
+	if z != nil {
+		c.rest = z.data
+	}
 	c.next()
 	return c
 }

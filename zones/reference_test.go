@@ -287,6 +287,9 @@ func TestDigestAndDiff(t *testing.T) {
 		if (d.AddedCount+d.RemovedCount == 0) != (z.Digest() == z2.Digest()) {
 			t.Fatalf("digest and difference disagree: %+v", d)
 		}
+		if whole := Diff(nil, z2); whole.AddedCount != z2.Records() || whole.RemovedCount != 0 {
+			t.Fatalf("from nothing to %d records: %+v", z2.Records(), whole)
+		}
 		have := strings.Split(strings.TrimSpace(dump.String()), "\n")
 		for _, line := range d.Removed {
 			i := slices.Index(have, line)

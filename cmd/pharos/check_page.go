@@ -66,7 +66,7 @@ func (p *page) diff(d api.DiffResult) {
 	}
 	p.preview(d.Names)
 	for _, z := range d.Zones {
-		p.linef("%s serial %d → %d: %d records added, %d removed%s", z.Name, z.From, z.To, len(z.Added), len(z.Removed), quoted("; would be refused: ", z.Refused))
+		p.linef("%s %s%s", z.Name, zoneDiffWord(z), quoted("; would be refused: ", z.Refused))
 	}
 	for _, n := range d.Notes {
 		p.linef("%s", n)

@@ -204,17 +204,21 @@ func (p *page) zoneVersions(zones []api.Zone) {
 }
 
 func (p *page) zoneDiff(d api.ZoneDiff) {
-	if len(d.Added)+len(d.Removed) == 0 {
+	if !d.Unserved && d.AddedCount+d.RemovedCount == 0 {
 		p.linef("%s The file says what is served (serial %d).", d.Name, d.From)
 	} else {
-		p.linef("%s serial %d → %d", p.paint(bold, d.Name), d.From, d.To)
+		p.linef("%s %s", p.paint(bold, d.Name), zoneDiffWord(d))
 	}
-	for _, r := range d.Removed {
-		p.linef("%s", p.paint(red, "- "+r))
+	side := func(s style, sign string, records []string, all int) {
+		for _, r := range records {
+			p.linef("%s", p.paint(s, sign+" "+r))
+		}
+		if more := all - len(records); more > 0 {
+			p.linef("%s", p.paint(s, fmt.Sprintf("%s and %d more", sign, more)))
+		}
 	}
-	for _, r := range d.Added {
-		p.linef("%s", p.paint(green, "+ "+r))
-	}
+	side(red, "-", d.Removed, d.RemovedCount)
+	side(green, "+", d.Added, d.AddedCount)
 	for _, n := range d.Notes {
 		p.linef("%s %s", p.paint(yellow, "warning:"), n)
 	}
@@ -222,4 +226,12 @@ func (p *page) zoneDiff(d api.ZoneDiff) {
 		p.linef("%s %s", p.paint(yellow, "A reload would not take it:"), d.Refused)
 		p.linef("  → pharos zone reload %s --accept", d.Name)
 	}
+}
+
+// zoneDiffWord is what changes of a zone, in a few words.
+func zoneDiffWord(d api.ZoneDiff) string {
+	if d.Unserved {
+		return fmt.Sprintf("nothing is served (SERVFAIL) → serial %d: %s", d.To, count(d.AddedCount, "record"))
+	}
+	return fmt.Sprintf("serial %d → %d: %s added, %d removed", d.From, d.To, count(d.AddedCount, "record"), d.RemovedCount)
 }

@@ -91,13 +91,16 @@ type ZoneVersion struct {
 
 // ZoneDiff is what the zone's file would change.
 type ZoneDiff struct {
-	Name    string    `json:"name"`
-	From    uint32    `json:"from" doc:"serial that is served"`
-	To      uint32    `json:"to" doc:"serial of the file"`
-	Added   []string  `json:"added" doc:"records in presentation form"`
-	Removed []string  `json:"removed"`
-	Refused string    `json:"refused,omitempty" doc:"why a reload would not take the file without accept"`
-	Notes   []Problem `json:"notes,omitempty" doc:"warnings about the file"`
+	Name         string    `json:"name"`
+	Unserved     bool      `json:"unserved,omitempty" doc:"nothing is served of the zone: it answers SERVFAIL"`
+	From         uint32    `json:"from" doc:"serial that is served"`
+	To           uint32    `json:"to" doc:"serial of the file"`
+	Added        []string  `json:"added" doc:"records in presentation form, the first 10,000"`
+	AddedCount   int       `json:"added_count" doc:"all of them"`
+	Removed      []string  `json:"removed" doc:"the same of what goes"`
+	RemovedCount int       `json:"removed_count"`
+	Refused      string    `json:"refused,omitempty" doc:"why a reload would not take the file without accept"`
+	Notes        []Problem `json:"notes,omitempty" doc:"warnings about the file"`
 }
 
 // Problem is one fault or warning in a file.

@@ -81,17 +81,14 @@ func (n *Node) ZoneDiff(ctx context.Context, name string) (api.ZoneDiff, error) 
 	return d, nil
 }
 
-// zoneDiff is what turns one zone into another; from may be nil.
+// zoneDiff is what turns one zone into another; from may be nil: nothing is served.
 func zoneDiff(name string, from, to *zones.Zone) api.ZoneDiff {
-	d := api.ZoneDiff{Name: name, Added: []string{}, Removed: []string{}, To: to.Serial()}
-	if from == nil {
-		return d
+	d := zones.Diff(from, to)
+	return api.ZoneDiff{
+		Name: name, Unserved: from == nil, From: d.From, To: d.To,
+		Added: append([]string{}, d.Added...), AddedCount: d.AddedCount,
+		Removed: append([]string{}, d.Removed...), RemovedCount: d.RemovedCount,
 	}
-	d.From = from.Serial()
-	difference := zones.Diff(from, to)
-	d.Added = append(d.Added, difference.Added...)
-	d.Removed = append(d.Removed, difference.Removed...)
-	return d
 }
 
 // ZoneReload reads the file of one zone, or of all (""), again. Each zone is

@@ -335,3 +335,36 @@ func TestComparisonsTakeTurns(t *testing.T) {
 		}
 	}
 }
+
+// TestDifferenceCountsAll wants all that a file changes counted, where not all of it is listed, and a zone of which nothing
+// is served told from one that is served as the file has it.
+func TestDifferenceCountsAll(t *testing.T) {
+	r := newRig(t)
+	r.withOther()
+	r.write("other.zone", "this is no zone\n")
+	r.start()
+	r.writeOther(1, "$GENERATE 1-10001 h$ IN A 192.0.2.7\n")
+	const all = 10001 + 3
+	check := func(d api.ZoneDiff) {
+		t.Helper()
+		if !d.Unserved || d.AddedCount != all || len(d.Added) != 10000 || d.RemovedCount != 0 {
+			t.Errorf("unserved %v, added %d, lists %d, removed %d", d.Unserved, d.AddedCount, len(d.Added), d.RemovedCount)
+		}
+	}
+	d, err := r.node.ZoneDiff(t.Context(), "other.example.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(d)
+	whole, err := r.node.Diff(t.Context(), "")
+	if err != nil || len(whole.Zones) != 1 {
+		t.Fatalf("%+v, %v", whole.Zones, err)
+	}
+	check(whole.Zones[0])
+	if _, err := r.node.ZoneReload(t.Context(), "other.example.", false, "root"); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := r.node.ZoneDiff(t.Context(), "other.example."); err != nil || d.Unserved || d.AddedCount != 0 || d.Added == nil {
+		t.Errorf("served as the file has it: %+v, %v", d, err)
+	}
+}
