@@ -133,6 +133,19 @@ func (a *app) printWayOut(cmd *cobra.Command, e *api.Error) {
 	}
 }
 
+// doubtful is the error of a change that was asked for: where no answer came, it may have been made all the same.
+func doubtful(err error) error {
+	var u *api.Unreachable
+	if !errors.As(err, &u) || !u.Sent {
+		return err
+	}
+	text := u.Error()
+	if errors.Is(err, context.Canceled) {
+		text = "interrupted before the answer of " + u.Where + " came" // whoever did it does not know what became of it
+	}
+	return errors.New(text + "\nThe node may have taken it all the same: see 'pharos audit list' before you give it again.")
+}
+
 // unreachable adds to the error of a node that does not answer what was tried
 // and what helps.
 func (a *app) unreachable(err error) error {
@@ -142,7 +155,7 @@ func (a *app) unreachable(err error) error {
 	}
 	var hint string
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), u.Sent:
 		return err
 	case a.remote.URL != "":
 		hint = "Is the address right, does api.listen open it, does --ca name the node's authority?"

@@ -70,7 +70,10 @@ func (a *app) give(ctx context.Context, c *api.Client, f orderFlags, r api.Order
 	r.Wait, r.WaitFor = api.Wait(f.wait), api.Duration(f.waitFor)
 	res, err := c.Order(ctx, r)
 	if err != nil {
-		return err
+		if r.DryRun {
+			return err
+		}
+		return doubtful(err)
 	}
 	if err := a.show(res, func(p *page) { p.orderResult(r, res) }); err != nil {
 		return err

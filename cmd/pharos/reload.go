@@ -28,7 +28,7 @@ ran before keeps running. With --confirm the node goes back by itself unless
 			return a.ask(cmd.Context(), func(ctx context.Context, c *api.Client) error {
 				r, err := c.Reload(ctx, api.ReloadRequest{Confirm: api.Duration(confirm)})
 				if err != nil {
-					return err
+					return doubtful(err)
 				}
 				if err := a.show(r, func(p *page) { p.reloaded(r, confirm) }); err != nil {
 					return err
@@ -51,7 +51,7 @@ func (a *app) reloadConfirmCmd() *cobra.Command {
 		RunE: a.withNode(func(ctx context.Context, c *api.Client) error {
 			r, err := c.Confirm(ctx)
 			if err != nil {
-				return err
+				return doubtful(err)
 			}
 			return a.show(r, func(p *page) { p.linef("%s %s is kept.", p.paint(green, "Confirmed:"), r.Config) })
 		}),

@@ -110,7 +110,7 @@ shrinks by more than 20 % or whose serial goes back is taken only with --accept.
 			return a.ask(cmd.Context(), func(ctx context.Context, c *api.Client) error {
 				zones, err := c.ZoneReload(ctx, name, accept)
 				if err != nil {
-					return err
+					return doubtful(err)
 				}
 				if err := a.show(zones, func(p *page) { p.zones(zones) }); err != nil {
 					return err
@@ -136,7 +136,7 @@ left alone: mend it before the next reload.`,
 			return a.ask(cmd.Context(), func(ctx context.Context, c *api.Client) error {
 				z, err := c.ZoneRollback(ctx, args[0])
 				if err != nil {
-					return err
+					return doubtful(err)
 				}
 				return a.show(z, func(p *page) { p.zones([]api.Zone{z}) })
 			})

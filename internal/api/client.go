@@ -11,11 +11,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/scloudstack/pharos/policy"
@@ -36,10 +38,17 @@ type Client struct {
 // Unreachable is the error of a node that did not answer.
 type Unreachable struct {
 	Where string // the socket's path or the URL
+	Sent  bool   // a connection was there: the node may have done what it was asked for
 	Err   error
 }
 
-func (u *Unreachable) Error() string { return fmt.Sprintf("no node answers at %s: %s", u.Where, u.Err) }
+func (u *Unreachable) Error() string {
+	if u.Sent {
+		return fmt.Sprintf("the connection to %s broke before the answer came: %s", u.Where, u.Err)
+	}
+	return fmt.Sprintf("no node answers at %s: %s", u.Where, u.Err)
+}
+
 func (u *Unreachable) Unwrap() error { return u.Err }
 
 // NewSocketClient speaks to the node on a Unix socket.
@@ -282,13 +291,15 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, in a
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	resp, err := c.http.Do(req)
+	var sent atomic.Bool
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
+	resp, err := c.http.Do(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
 	if err != nil {
 		var u *url.Error
 		if errors.As(err, &u) {
 			err = u.Err // its text repeats the made-up URL
 		}
-		return nil, &Unreachable{Where: c.where, Err: err}
+		return nil, &Unreachable{Where: c.where, Sent: sent.Load(), Err: err}
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp, nil

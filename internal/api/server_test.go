@@ -263,7 +263,7 @@ func TestNobodyAtTheSocket(t *testing.T) {
 	defer c.Close()
 	_, err := c.Status(deadline(t))
 	var gone *Unreachable
-	if !errors.As(err, &gone) || gone.Where != path || !strings.Contains(err.Error(), path) {
+	if !errors.As(err, &gone) || gone.Sent || gone.Where != path || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)
 	}
 }
