@@ -46,6 +46,9 @@ func (a *app) alarmAckCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ack CAUSE",
 		Short: "Say that an alarm is known; it stays until its cause is gone",
+		Long: `The alarm stays until its cause is gone. Every node learns that one of the
+cluster is known. One of a node alone (its disk, a zone file, a reload that was
+refused) is known to that node alone, until it restarts.`,
 		Example: `  pharos alarm ack all-down/shop --reason "INC-7, on it"
   pharos alarm ack all-down/shop --clear`,
 		Args:              exactly("CAUSE"),

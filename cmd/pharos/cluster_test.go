@@ -236,6 +236,17 @@ Done: declared lost: city-b, city-c, by ann, in revision 7.
 	})
 }
 
+// TestAckOfTheNodesOwnAlarm wants it said that no other node knows of it.
+func TestAckOfTheNodesOwnAlarm(t *testing.T) {
+	res := api.OrderResult{Author: "ann", Local: true}
+	r := api.OrderRequest{Kind: policy.KindAck, Key: "disk"}
+	wantPage(t, "Done: alarm disk acknowledged, by ann, on this node alone and until it restarts: the alarm is its own.\n",
+		func(p *page) { p.orderResult(r, res) })
+	r.Clear = true
+	wantPage(t, "Done: alarm disk no longer acknowledged, by ann, on this node alone: the alarm is its own.\n",
+		func(p *page) { p.orderResult(r, res) })
+}
+
 func TestOrdersInWords(t *testing.T) {
 	for want, r := range map[string]api.OrderRequest{
 		"site city-a readmitted":                {Kind: policy.KindSiteLost, Key: "city-a", Clear: true},

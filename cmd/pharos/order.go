@@ -102,6 +102,12 @@ func (p *page) orderResult(r api.OrderRequest, res api.OrderResult) {
 	switch {
 	case res.DryRun:
 		p.linef("%s Nothing was changed.", p.paint(bold, "Dry run."))
+	case res.Local:
+		until := " and until it restarts"
+		if r.Clear {
+			until = ""
+		}
+		p.linef("%s %s, by %s, on this node alone%s: the alarm is its own.", p.paint(green, "Done:"), orderWord(r), res.Author, until)
 	case res.Revision == 0:
 		p.linef("Stored, by %s.", res.Author)
 	default:
@@ -182,6 +188,8 @@ func orderWord(r api.OrderRequest) string {
 		return "site " + r.Key + " is heard again"
 	case r.Kind == policy.KindBlock:
 		return fmt.Sprintf("site %s is not heard for %s", r.Key, r.For)
+	case r.Clear && r.Kind == policy.KindAck:
+		return "alarm " + r.Key + " no longer acknowledged"
 	case r.Clear && r.Kind == policy.KindDrain:
 		return "undrain of " + r.Key
 	case r.Clear:

@@ -114,6 +114,7 @@ type OrderResult struct {
 	DryRun   bool           `json:"dry_run,omitempty"`
 	Author   string         `json:"author"`
 	Revision uint64         `json:"revision,omitempty" doc:"number of this node's revision that obeys it; none: it is not served here yet"`
+	Local    bool           `json:"local,omitempty" doc:"it acknowledges an alarm of this node's own: it is kept by this node alone, until it restarts"`
 	// Nodes is who holds the order. A dry run has none.
 	Nodes []NodeHolds `json:"nodes,omitempty" doc:"every configured node and whether it holds the order"`
 	// Partial says what is still missing of an order that is stored: it is not

@@ -24,6 +24,7 @@ const orderWait = 5 * time.Second
 func (n *Node) Order(ctx context.Context, o policy.Order, g api.Giving) (api.OrderResult, error) {
 	result := api.OrderResult{DryRun: g.DryRun, Author: o.Author}
 	if o.Kind == policy.KindAck && n.ackOwn(ctx, o, g.DryRun) {
+		result.Local = true
 		return result, nil
 	}
 	if g.DryRun {

@@ -76,8 +76,8 @@ func TestOneBadZoneAmongOthers(t *testing.T) {
 		t.Errorf("its status is %+v", z)
 	}
 	r.wantAlarm("zone/other.example.", true)
-	if _, err := r.order(policy.Order{Kind: policy.KindAck, Key: "zone/other.example."}); err != nil {
-		t.Error(err)
+	if result, err := r.order(policy.Order{Kind: policy.KindAck, Key: "zone/other.example."}); err != nil || !result.Local || result.Author != "root" {
+		t.Errorf("%+v, %v", result, err)
 	}
 	if a := r.status().Alarms; len(a) != 1 || !a[0].Acknowledged || a[0].AckedBy != "root" {
 		t.Errorf("acknowledged: %+v", a)
