@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/scloudstack/pharos/cluster"
@@ -63,10 +64,15 @@ func (n *Node) take(ctx context.Context, o policy.Order, result *api.OrderResult
 		return nil, err
 	}
 	record := orderRecord(o, preview)
-	rev, err := n.storeAndObey(ctx, sealed, record, kept)
+	// A disk that answers late finds the order obeyed: it stands in the audit once.
+	obey := sync.OnceValues(func() (*policy.Revision, error) { return n.obey(context.WithoutCancel(ctx), sealed, record, kept) })
+	rev, err := n.storeAndObey(ctx, sealed, obey)
+	if gone := ctx.Err(); gone != nil && errors.Is(err, gone) { // nothing is wrong with the disk
+		return nil, fmt.Errorf("the order counts if the disk takes it: its answer was not waited for: %w", err)
+	}
 	if err != nil && n.opt.Volatile && !errors.Is(err, errStopping) {
 		result.Partial = fmt.Sprintf("obeyed, but kept in memory only until the disk writes again; a restart before that loses it (%v)", err)
-		if rev, err = n.obey(ctx, sealed, record, kept); err == nil {
+		if rev, err = obey(); err == nil {
 			n.disk.Keep(sealed, nil, nil)
 		}
 	}
@@ -77,9 +83,9 @@ func (n *Node) take(ctx context.Context, o policy.Order, result *api.OrderResult
 	return sealed, nil
 }
 
-// storeAndObey returns the revision that obeys the entries once they are on
-// the disk, or why they are not.
-func (n *Node) storeAndObey(ctx context.Context, sealed []*cluster.Sealed, record cluster.Record, kept chan struct{}) (*policy.Revision, error) {
+// storeAndObey has the entries obeyed once they are on the disk, and returns the
+// revision that does, or why they are not. Where ctx ends first that is the error.
+func (n *Node) storeAndObey(ctx context.Context, sealed []*cluster.Sealed, obey func() (*policy.Revision, error)) (*policy.Revision, error) {
 	const help = "mend the disk, or start the node with --volatile to keep orders in memory alone"
 	if err := n.disk.State().hangs(); err != nil {
 		return nil, fmt.Errorf("the order was not taken: %w; %s", err, help)
@@ -96,7 +102,7 @@ func (n *Node) storeAndObey(ctx context.Context, sealed []*cluster.Sealed, recor
 		if err != nil {
 			o.err = fmt.Errorf("the order was not taken: %w; %s", err, help)
 		} else {
-			o.rev, o.err = n.obey(context.Background(), sealed, record, kept)
+			o.rev, o.err = obey()
 		}
 		done <- o
 	})

@@ -1,6 +1,10 @@
 package node
 
 import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +33,95 @@ func TestAuditLeavesToEachNodeWhatItDid(t *testing.T) {
 	})
 	want := []cluster.Record{{Who: "machine", What: "vote", Subject: "http 10.1.8.10", Before: "up", After: "down", Why: "refused"}}
 	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// blockDisk has the disk write nothing until release.
+func (r *rig) blockDisk() (release func()) {
+	r.t.Helper()
+	blocked, end := make(chan struct{}), make(chan struct{})
+	r.node.disk.Store(nil, func(error) { close(blocked); <-end }) // on the disk's goroutine
+	<-blocked
+	release = sync.OnceFunc(func() { close(end) })
+	r.t.Cleanup(release)
+	return release
+}
+
+// ordersOnRecord are the orders in the audit, the newest first.
+func (r *rig) ordersOnRecord() []string {
+	r.t.Helper()
+	page, err := r.node.Audit(r.t.Context(), api.AuditQuery{Kind: "order", Limit: 100})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	list := []string{}
+	for _, a := range page.Records {
+		list = append(list, a.Subject)
+	}
+	return list
+}
+
+// flushDisk waits until the disk has done all that it was given, and then the records of that.
+func (r *rig) flushDisk() {
+	r.t.Helper()
+	for range 2 {
+		done := make(chan struct{})
+		r.node.disk.Store(nil, func(error) { close(done) })
+		<-done
+	}
+}
+
+// TestVolatileOrderOfALateDisk wants an order that was obeyed in memory obeyed, and in the audit, no second time when the
+// disk takes it after all.
+func TestVolatileOrderOfALateDisk(t *testing.T) {
+	r := newRig(t)
+	r.opt.Volatile = true
+	r.start()
+	release := r.blockDisk()
+	o := policy.Order{Kind: policy.KindOverride, Key: "service/shop", Override: &policy.Override{Site: "city-b"}}
+	result, err := r.order(o)
+	if err != nil || !strings.Contains(result.Partial, "memory") {
+		t.Errorf("%+v, %v", result, err)
+	}
+	r.wantAnswer(addrB)
+	release()
+	r.flushDisk()
+	if diff := cmp.Diff([]string{"override set service shop site city-b"}, r.ordersOnRecord()); diff != "" {
+		t.Error(diff)
+	}
+	r.restart()
+	r.wantAnswer(addrB)
+}
+
+// TestCancelledOrder has who gave an order go while the disk is slow: the order is not taken into memory as if the disk
+// failed, and counts, once, when the disk has it.
+func TestCancelledOrder(t *testing.T) {
+	r := newRig(t)
+	r.opt.Volatile = true
+	r.start()
+	release := r.blockDisk()
+	ctx, cancel := context.WithCancel(t.Context())
+	answer := make(chan error, 1)
+	go func() {
+		o := policy.Order{Kind: policy.KindOverride, Key: "service/shop", Override: &policy.Override{Site: "city-b"}, Author: "root", Reason: "test"}
+		_, err := r.node.Order(ctx, o, api.Giving{Wait: api.WaitLocal, WaitFor: api.DefaultWaitFor})
+		answer <- err
+	}()
+	eventually(t, "the order waits for the disk", func() bool {
+		r.node.disk.mu.Lock()
+		defer r.node.disk.mu.Unlock()
+		return len(r.node.disk.orders) > 0
+	})
+	cancel()
+	if err := <-answer; !errors.Is(err, context.Canceled) || errors.Is(err, api.ErrDegraded) {
+		t.Errorf("got %v", err)
+	}
+	r.wantAnswer(addrA)
+	release()
+	eventually(t, "the order counts", func() bool { return r.answer() == addrB })
+	r.flushDisk()
+	if diff := cmp.Diff([]string{"override set service shop site city-b"}, r.ordersOnRecord()); diff != "" {
 		t.Error(diff)
 	}
 }
