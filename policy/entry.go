@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"net/netip"
 	"time"
 )
@@ -54,8 +55,8 @@ type Entry struct {
 	// Over is the stamp of the entry of its key that an order was given over, in knowledge of it; zero: of none.
 	Over Stamp `json:"over,omitzero"`
 	// Rank is a move's number; other kinds have none.
-	Rank  uint64 `json:"rank,omitempty"`
-	Value []byte `json:"value,omitempty"`
+	Rank  uint64          `json:"rank,omitempty"`
+	Value json.RawMessage `json:"value,omitempty"`
 }
 
 // Merge says which of two entries with one key stays, whatever the order in which a node hears of them.
