@@ -179,7 +179,7 @@ func (p *page) zones(zones []api.Zone) {
 	p.table(t)
 	for _, z := range zones {
 		if z.Problem != "" {
-			p.linef("  %s %s", p.paint(red, z.Name), z.Problem)
+			p.linef("  %s %s", p.paint(red, z.Name), strings.ReplaceAll(z.Problem, "\n", "\n    "))
 		}
 		for _, w := range z.Warnings {
 			p.linef("  %s %s", p.paint(yellow, "warning:"), w)

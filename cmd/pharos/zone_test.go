@@ -6,6 +6,18 @@ import (
 	"github.com/scloudstack/pharos/internal/api"
 )
 
+// TestZoneOfSeveralFaults wants each fault in its line, below the zone that it is of.
+func TestZoneOfSeveralFaults(t *testing.T) {
+	wantPage(t, `
+  ZONE          SERIAL  RECORDS  FROM            FILE
+  bad.example.  0       0        none: SERVFAIL  bad.zone
+  bad.example. bad.zone:2: no serial
+    bad.zone:3: no address
+`, func(p *page) {
+		p.zones([]api.Zone{{Name: "bad.example.", Source: "none", File: "bad.zone", Problem: "bad.zone:2: no serial\nbad.zone:3: no address"}})
+	})
+}
+
 // TestZoneDiffTellsOfAll wants the numbers of all records, of which the node lists the first.
 func TestZoneDiffTellsOfAll(t *testing.T) {
 	d := api.ZoneDiff{

@@ -195,11 +195,22 @@ func (n *Node) ownAlarms(s situation) []policy.AlarmStatus {
 	all = append(all, n.probeAlarms()...)
 	for i := range all {
 		a := &all[i]
+		a.Text = brief(a.Text)
 		if ack, ok := s.acks[a.Cause]; ok && !ack.at.Before(a.Since) {
 			a.Acknowledged, a.AckedBy, a.AckedAt, a.AckReason = true, ack.by, ack.at, ack.reason
 		}
 	}
 	return all
+}
+
+// brief is the first line of a text, and how many faults follow it: an alarm is one sentence, also for chat servers and
+// syslog. All faults of a zone stand in pharos zone list.
+func brief(text string) string {
+	first, rest, more := strings.Cut(text, "\n")
+	if !more {
+		return text
+	}
+	return fmt.Sprintf("%s (and %d more)", first, 1+strings.Count(rest, "\n"))
 }
 
 // noteCause names the alarm of what was found about a node.

@@ -122,6 +122,21 @@ func TestOneBadZoneAmongOthers(t *testing.T) {
 	}
 }
 
+// TestAlarmOfAZoneWithSeveralFaults wants one sentence, and all faults with the zone.
+func TestAlarmOfAZoneWithSeveralFaults(t *testing.T) {
+	r := newRig(t)
+	r.withOther()
+	r.writeOther(1, "x IN A nonsense\ny IN A nonsense\nz IN A nonsense\n")
+	r.start()
+	alarms := r.status().Alarms
+	if len(alarms) != 1 || strings.Contains(alarms[0].Text, "\n") || !strings.Contains(alarms[0].Text, "other.zone:6: ") || !strings.HasSuffix(alarms[0].Text, " (and 2 more)") {
+		t.Errorf("the alarms are %+v", alarms)
+	}
+	if z := r.zone("other.example."); strings.Count(z.Problem, "\n") != 2 {
+		t.Errorf("the zone's faults are %q", z.Problem)
+	}
+}
+
 func TestZoneBrokenAtReload(t *testing.T) {
 	r := newRig(t)
 	r.withOther()
