@@ -490,3 +490,28 @@ func TestDiskFull(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestCopyFile wants a copy whole, in the place of nothing, or none.
+func TestCopyFile(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	if err := os.WriteFile(from, []byte("orders"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := copyFile(from, to); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(to); err != nil || string(text) != "orders" {
+		t.Errorf("the copy is %q, %v", text, err)
+	}
+	if err := copyFile(dir, to); err == nil {
+		t.Error("a copy replaces one that is there")
+	}
+	part := filepath.Join(dir, "part")
+	if err := copyFile(dir, part); err == nil {
+		t.Error("a folder was copied as a file")
+	}
+	if _, err := os.Stat(part); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a part is left of a copy that failed: %v", err)
+	}
+}

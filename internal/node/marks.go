@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -88,6 +89,7 @@ func (d *disk) copyAside() {
 	d.log.Info("the store of before the readmission was set aside", "copy", aside)
 }
 
+// copyFile has the copy on the disk when it returns. It leaves no part of one.
 func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -99,5 +101,15 @@ func copyFile(from, to string) error {
 		return err
 	}
 	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
+	if err == nil {
+		err = out.Sync()
+	}
+	err = errors.Join(err, out.Close())
+	if err == nil {
+		err = syncFolder(filepath.Dir(to))
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(to))
+	}
+	return err
 }
