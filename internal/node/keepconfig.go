@@ -46,7 +46,10 @@ func (n *Node) recall(given *config.Settings) (*config.Settings, time.Time) {
 		opt := n.opt.Load
 		opt.FS = k.Files
 		settings, _, err := config.Load(k.Main, opt)
-		if err == nil && settings.DataDir == given.DataDir {
+		if err == nil && settings.DataDir != given.DataDir {
+			err = fmt.Errorf("its data_dir is %s, expected %s, which holds it", settings.DataDir, given.DataDir)
+		}
+		if err == nil {
 			n.log.Warn("the configuration on the disk was not confirmed: the node starts with the one before", "config", given.Path, "since", k.Since)
 			settings.Path = given.Path
 			n.copies = copies{confirmed: k.Files, refused: k.Refused}

@@ -1,7 +1,11 @@
 package node
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -226,5 +230,45 @@ func TestTrialNeedsAWayBack(t *testing.T) {
 		if got := liveText(r.ask("new.shop.example.", dns.TypeA), dns.TypeA); got != addrA {
 			t.Errorf("without --confirm, volatile %v: the new name answers %s", volatile, got)
 		}
+	}
+}
+
+// TestConfirmedConfigurationOfAnotherFolder has the kept configuration name another data folder than the one that it was
+// found in: the node starts with what is on the disk, and says why.
+func TestConfirmedConfigurationOfAnotherFolder(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	r.extraNames = ", new.shop.example."
+	r.writeConfig()
+	if err := r.reload(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(r.data, keptFile)
+	k, err := readKept(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	main := k.Files[r.configPath()]
+	k.Files[r.configPath()] = bytes.Replace(main, []byte(r.data), []byte(r.data+"-before"), 1)
+	text, err := json.Marshal(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFile(path, text); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	r.opt.Log = slog.New(slog.NewTextHandler(&log, nil))
+	n, err := r.make()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Close()
+	want := fmt.Sprintf(`error="its data_dir is %s-before, expected %s, which holds it"`, r.data, r.data)
+	if !strings.Contains(log.String(), want) {
+		t.Errorf("want %s in\n%s", want, log.String())
 	}
 }
