@@ -14,7 +14,10 @@ func (a *app) reloadCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reload",
 		Short: "Have the node load its configuration again",
-		Long: `The configuration is taken whole or refused, with every fault in its place; what
+		Long: `This is for the one node that answers: each loads its own files when it is told
+to. 'pharos cluster status' names nodes that run another configuration.
+
+The configuration is taken whole or refused, with every fault in its place; what
 ran before keeps running. With --confirm the node goes back by itself unless
 'pharos reload confirm' follows in time.`,
 		Example: `  pharos check --diff && pharos reload
