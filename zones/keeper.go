@@ -281,9 +281,6 @@ func (k *Keeper) fallBack(l, served *Loaded, kept []Version, opt Options) {
 	}
 }
 
-// Versions lists what is kept of a zone, the newest first.
-func (k *Keeper) Versions(name string) []Version { return k.Kept()(name) }
-
 // Kept looks once at what is kept of all zones, of which there may be
 // thousands, and returns what gives the versions of one, the newest first. It
 // does not wait for a load: a version is whole or not there.
@@ -301,20 +298,6 @@ func (k *Keeper) Kept() func(name string) []Version {
 		}
 		return kept
 	}
-}
-
-// Open reads one kept version, for a comparison.
-func (k *Keeper) Open(name string, number uint64) (*Zone, error) {
-	found, err := k.store.list()
-	for _, v := range found[fileName(name)] {
-		if v.Number == number {
-			return k.store.open(name, &v, Options{Yield: Pause})
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	return nil, fmt.Errorf("no version %d of the zone %s is kept", number, name)
 }
 
 // Rollback says which kept version to go back to: that before the one that is

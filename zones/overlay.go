@@ -102,15 +102,6 @@ func (z *Zone) Hidden() []string {
 	return slices.Clone(z.overlay.hidden)
 }
 
-// IsSteered says whether the name is one of WithNames.
-func (z *Zone) IsSteered(name []byte) bool {
-	if z.overlay == nil {
-		return false
-	}
-	rel, ok := below(name, z.apex)
-	return ok && z.overlay.names[string(rel)]
-}
-
 // absolute makes the full name of a relative one.
 func (z *Zone) absolute(rel []byte) []byte {
 	return append(append(make([]byte, 0, len(rel)+len(z.apex)), rel...), z.apex...)

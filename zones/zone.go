@@ -38,9 +38,6 @@ func (z *Zone) Serial() uint32 { return z.serial }
 // Records counts the resource records, steered ones not included.
 func (z *Zone) Records() int { return z.records }
 
-// Size is what the zone's own structures take in memory, in bytes.
-func (z *Zone) Size() int { return len(z.data) + 4*len(z.index.slots) + len(z.index.tags) }
-
 // Digest is the SHA-256 of the zone's records in canonical form and order (as
 // RFC 8976 §3.3.1, without its exceptions). Files that differ only in how they
 // are written (comments, order, letter case, TTL units) have the same digest.
@@ -83,9 +80,6 @@ type RRset struct {
 
 // Len is the number of records.
 func (s RRset) Len() int { return s.count }
-
-// WireLen is the length of all rdata in wire form, without the length fields.
-func (s RRset) WireLen() int { return len(s.data) - 2*s.count }
 
 // Each calls f with the rdata of each record in uncompressed wire form, in
 // canonical order, until f returns false.
