@@ -18,7 +18,7 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pharos ./cmd/pharos
 
 setup:
-	$(PEERS)/install $(PEERS)/packages.txt
+	$(PEERS)/install --lab $(PEERS)/packages.txt
 
 test: setup build lint unit integration sim fuzz
 	@echo "all passed"
