@@ -5,15 +5,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/hashicorp/memberlist"
-	"golang.org/x/sys/unix"
 
+	"github.com/scloudstack/pharos/internal/bounded"
 	"github.com/scloudstack/pharos/policy"
 )
 
@@ -29,7 +27,7 @@ type gossipKeys struct {
 // readKeys reads a keys_file: base64 of 16, 24 or 32 octets a line; the first is used to send. Empty lines and lines that
 // begin with # are skipped.
 func readKeys(path string) ([][]byte, error) {
-	data, err := readFile(path)
+	data, err := bounded.ReadFile(path, maxKeysFile, 0)
 	if err != nil {
 		return nil, fmt.Errorf("gossip keys: %w", err)
 	}
@@ -60,23 +58,7 @@ func readKeys(path string) ([][]byte, error) {
 	return keys, nil
 }
 
-// readFile reads a keys_file. What is no file is refused: a FIFO would hold the node until somebody writes to it.
-func readFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(fmt.Errorf("%s: expected a regular file", path), err)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxKeysFile+1))
-	if err == nil && len(data) > maxKeysFile {
-		err = fmt.Errorf("%s is larger than %d KiB", path, maxKeysFile>>10)
-	}
-	return data, err
-}
-
+// maxKeysFile is how large a keys_file may be, in bytes.
 const maxKeysFile = 64 << 10
 
 func openKeys(path string) (*gossipKeys, error) {

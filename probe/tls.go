@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -14,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/scloudstack/pharos/internal/bounded"
 )
 
 // tlsFiles holds what the certificate files say, read once for all targets
@@ -114,7 +113,7 @@ func loadPool(path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}
-	pem, err := readFile(path)
+	pem, err := bounded.ReadFile(path, maxFile, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -126,35 +125,18 @@ func loadPool(path string) (*x509.CertPool, error) {
 }
 
 func loadPair(certFile, keyFile string) (tls.Certificate, error) {
-	cert, err := readFile(certFile)
+	cert, err := bounded.ReadFile(certFile, maxFile, 0)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	key, err := readFile(keyFile)
+	key, err := bounded.ReadFile(keyFile, maxFile, 0)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
 	return tls.X509KeyPair(cert, key)
 }
 
-// readFile reads a file of certificates. What is no file is refused: a FIFO
-// would hold a reload until somebody writes to it, and a device has no end.
-func readFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(fmt.Errorf("%s: expected a regular file", path), err)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(text) > maxFile {
-		err = fmt.Errorf("%s is larger than %d MiB", path, maxFile>>20)
-	}
-	return text, err
-}
-
+// maxFile is how large a file of certificates or a key may be, in bytes.
 const maxFile = 4 << 20
 
 // tlsClient makes the TLS configuration of one target's connections. Sessions

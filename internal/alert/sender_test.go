@@ -303,7 +303,7 @@ func TestProgramThatCanNotBeRun(t *testing.T) {
 	r := newRig(t, config.Alarms{Exec: []string{"/nonexistent/program"}})
 	r.timing.giveUp = 0
 	r.run().Send(fire)
-	if d := r.delivery(); d.Err == nil || !strings.Contains(d.Err.Error(), "/nonexistent/program can't be run") {
+	if d := r.delivery(); d.Err == nil || !strings.Contains(d.Err.Error(), "/nonexistent/program: can't be run") {
 		t.Errorf("got %v", d.Err)
 	}
 }

@@ -6,15 +6,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/scloudstack/pharos/internal/bounded"
 	"github.com/scloudstack/pharos/internal/config"
 )
 
@@ -45,11 +43,11 @@ func readAccess(cfg config.API) (*access, error) {
 }
 
 func readTLS(cfg config.API) (*tls.Config, error) {
-	certPEM, err := readFile(cfg.TLS.CertFile)
+	certPEM, err := bounded.ReadFile(cfg.TLS.CertFile, maxFile, 0)
 	if err != nil {
 		return nil, fmt.Errorf("api certificate: %w", err)
 	}
-	keyPEM, err := readFile(cfg.TLS.KeyFile)
+	keyPEM, err := bounded.ReadFile(cfg.TLS.KeyFile, maxFile, 0)
 	if err != nil {
 		return nil, fmt.Errorf("api certificate's key: %w", err)
 	}
@@ -61,7 +59,7 @@ func readTLS(cfg config.API) (*tls.Config, error) {
 	if cfg.TLS.ClientCAFile == "" {
 		return t, nil
 	}
-	pem, err := readFile(cfg.TLS.ClientCAFile)
+	pem, err := bounded.ReadFile(cfg.TLS.ClientCAFile, maxFile, 0)
 	if err != nil {
 		return nil, fmt.Errorf("api client_ca_file: %w", err)
 	}
@@ -73,24 +71,7 @@ func readTLS(cfg config.API) (*tls.Config, error) {
 	return t, nil
 }
 
-// readFile reads a file that settings name. What is no file is refused: a FIFO
-// would hold a reload, and with it orders, until somebody writes to it.
-func readFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(fmt.Errorf("%s: expected a regular file", path), err)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(text) > maxFile {
-		err = fmt.Errorf("%s is larger than %d MiB", path, maxFile>>20)
-	}
-	return text, err
-}
-
+// maxFile is how large a file that the settings name may be, in bytes.
 const maxFile = 4 << 20
 
 // granted is the highest role that the grants give to whom is chosen by the

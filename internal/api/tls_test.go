@@ -215,7 +215,7 @@ func TestTokensFile(t *testing.T) {
 			if err := os.Chmod(path, mode); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := readTokens(path); err == nil || !strings.Contains(err.Error(), "expected 0600 or 0640") {
+			if _, err := readTokens(path); err == nil || !strings.Contains(err.Error(), "expected 0640 or stricter") {
 				t.Errorf("mode %o: %v", mode, err)
 			}
 		}

@@ -6,8 +6,9 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
-	"os"
 	"strings"
+
+	"github.com/scloudstack/pharos/internal/bounded"
 )
 
 // minToken is the shortest token that is taken: anything shorter was made up
@@ -24,14 +25,7 @@ type token struct {
 // readTokens reads a tokens file: one "TOKEN ROLE NAME" a line, # starts a
 // comment. Its errors never show a token.
 func readTokens(path string) ([]token, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("tokens file: %w", err)
-	}
-	if perm := info.Mode().Perm(); perm&0o027 != 0 {
-		return nil, fmt.Errorf("tokens file %s: mode %04o lets others read or write it: expected 0600 or 0640", path, perm)
-	}
-	data, err := readFile(path)
+	data, err := bounded.ReadFile(path, maxFile, 0o027)
 	if err != nil {
 		return nil, fmt.Errorf("tokens file: %w", err)
 	}

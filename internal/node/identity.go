@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scloudstack/pharos/cluster"
+	"github.com/scloudstack/pharos/internal/bounded"
 )
 
 // A node's key file is one line: ed25519-seed: and the 32 bytes of RFC 8032's
@@ -36,24 +36,9 @@ func PublicText(key ed25519.PublicKey) string {
 // fs.ErrNotExist. A file that others can read is refused: whoever has the key
 // is the node.
 func LoadIdentity(path string) (ed25519.PrivateKey, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not hold the start up
+	text, err := bounded.ReadFile(path, maxIdentity, 0o077)
 	if err != nil {
 		return nil, fmt.Errorf("node key: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("node key: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("node key %s: expected a regular file", path)
-	}
-	if others := info.Mode().Perm() & 0o077; others != 0 {
-		return nil, fmt.Errorf("node key %s: found mode %#o, expected 0600: others must not read it", path, info.Mode().Perm())
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxIdentity))
-	if err != nil {
-		return nil, fmt.Errorf("node key %s: %w", path, err)
 	}
 	key, err := parseIdentity(string(text))
 	if err != nil {

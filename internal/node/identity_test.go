@@ -71,7 +71,7 @@ func TestIdentityThatIsRefused(t *testing.T) {
 		{"two lines", "ed25519-seed:" + seed[:20] + "\n" + seed[20:], 0o600, "no base64"},
 		{"short", "ed25519-seed:AAAA", 0o600, "found a key of 3 bytes, expected 32"},
 		{"open to the group", "ed25519-seed:" + seed, 0o640, "found mode 0640, expected 0600"},
-		{"open to all", "ed25519-seed:" + seed, 0o604, "others must not read it"},
+		{"open to all", "ed25519-seed:" + seed, 0o604, "expected 0600 or stricter"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "node.key")
