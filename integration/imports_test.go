@@ -1,9 +1,15 @@
 package integration
 
 import (
+	"bytes"
+	"encoding/json"
+	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const module = "github.com/scloudstack/pharos"
@@ -38,36 +44,115 @@ var mayImport = map[string][]string{
 	"integration/lab/lab":  {"integration/lab/host", "integration/lab/wan"},
 }
 
+// testsMayImport says what the tests of a package may import beside what the
+// package itself may: those that run whole nodes look at the parts too. No test of
+// a part needs another part.
+var testsMayImport = map[string][]string{
+	"integration":         {"policy", "zones", "dnsserver"},
+	"integration/faults":  {"policy", "cluster", "internal/node", "integration/lab/host", "integration/lab/lab"},
+	"integration/stories": {"integration/lab/lab", "integration/lab/wan"},
+}
+
+// buildTags are the sets of tags that packages are looked at with: each file
+// belongs to one of them.
+var buildTags = []string{"", "simulation", "skew"}
+
+// imports is what go list says of a package.
+type imports struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+	IgnoredGoFiles                     []string
+}
+
 func TestImportsPointOneWay(t *testing.T) {
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"/...").Output()
+	ignored := map[string]int{} // how many sets of tags leave a file out
+	for _, tags := range buildTags {
+		seen := 0
+		for _, p := range listImports(t, tags) {
+			seen++
+			for _, text := range against(p) {
+				t.Errorf("with the tags %q: %s", tags, text)
+			}
+			for _, file := range p.IgnoredGoFiles {
+				ignored[p.ImportPath+"/"+file]++
+			}
+		}
+		if seen != len(mayImport) {
+			t.Errorf("with the tags %q: %d packages listed, %d found", tags, len(mayImport), seen)
+		}
+	}
+	for file, n := range ignored {
+		if n == len(buildTags) {
+			t.Errorf("%s is built with none of the tags %q, so that nobody looks at what it imports", file, buildTags)
+		}
+	}
+}
+
+func listImports(t *testing.T, tags string) []imports {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-tags", tags, "-json=ImportPath,Imports,TestImports,XTestImports,IgnoredGoFiles", module+"/...").Output()
 	if err != nil {
-		t.Fatalf("go list: %v", err)
+		t.Fatalf("go list -tags %q: %v", tags, err)
 	}
-	seen := 0
-	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
-		f := strings.Fields(line)
-		pkg := strings.TrimPrefix(f[0], module+"/")
-		allowed, ok := mayImport[pkg]
-		if !ok {
-			t.Errorf("package %s has no place in this test: which of ours may it import?", pkg)
-			continue
+	var all []imports
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p imports
+		if err := d.Decode(&p); err == io.EOF {
+			return all
+		} else if err != nil {
+			t.Fatalf("go list -tags %q: %v", tags, err)
 		}
-		seen++
-		may := map[string]bool{}
-		for _, a := range allowed {
-			may[a] = true
+		all = append(all, p)
+	}
+}
+
+// against says what a package imports against the arrows.
+func against(p imports) []string {
+	pkg := strings.TrimPrefix(p.ImportPath, module+"/")
+	may, ok := mayImport[pkg]
+	if !ok {
+		return []string{"package " + pkg + " has no place in this test: which of ours may it import?"}
+	}
+	var found []string
+	for _, imp := range p.Imports {
+		if ours, is := strings.CutPrefix(imp, module+"/"); is && !slices.Contains(may, ours) {
+			found = append(found, pkg+" imports "+ours+", against the arrows")
 		}
-		for _, imp := range f[1:] {
-			ours, is := strings.CutPrefix(imp, module+"/")
-			if is && !may[ours] {
-				t.Errorf("%s imports %s, against the arrows", pkg, ours)
-			}
-			if pkg == "policy" && strings.Contains(strings.Split(imp, "/")[0], ".") {
-				t.Errorf("policy imports %s; it may import only the standard library", imp)
-			}
+		if pkg == "policy" && strings.Contains(strings.Split(imp, "/")[0], ".") {
+			found = append(found, "policy imports "+imp+"; it may import only the standard library")
 		}
 	}
-	if seen != len(mayImport) {
-		t.Errorf("%d packages listed, %d found", len(mayImport), seen)
+	may = slices.Concat(may, testsMayImport[pkg], []string{pkg})
+	for _, imp := range slices.Concat(p.TestImports, p.XTestImports) {
+		if ours, is := strings.CutPrefix(imp, module+"/"); is && !slices.Contains(may, ours) {
+			found = append(found, "a test of "+pkg+" imports "+ours+", against the arrows")
+		}
+	}
+	return found
+}
+
+func TestImportsAgainstTheArrows(t *testing.T) {
+	path := func(pkg string) string { return module + "/" + pkg }
+	for _, tc := range []struct {
+		name string
+		in   imports
+		want []string
+	}{
+		{"as it should be", imports{Imports: []string{"fmt", path("policy")}, TestImports: []string{path("policy")}, XTestImports: []string{path("probe")}}, nil},
+		{"a part another part", imports{Imports: []string{path("zones")}}, []string{"probe imports zones, against the arrows"}},
+		{"a test another part", imports{TestImports: []string{path("zones")}}, []string{"a test of probe imports zones, against the arrows"}},
+		{"a test from outside what is above", imports{XTestImports: []string{path("internal/node")}}, []string{"a test of probe imports internal/node, against the arrows"}},
+		{"what tests may, not in a test", imports{ImportPath: path("integration"), Imports: []string{path("zones")}, TestImports: []string{path("zones")}}, []string{"integration imports zones, against the arrows"}},
+		{"policy a library, its test too", imports{ImportPath: path("policy"), Imports: []string{"golang.org/x/sys/unix"}, TestImports: []string{"pgregory.net/rapid"}}, []string{"policy imports golang.org/x/sys/unix; it may import only the standard library"}},
+		{"not placed", imports{ImportPath: path("util")}, []string{"package util has no place in this test: which of ours may it import?"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.in.ImportPath == "" {
+				tc.in.ImportPath = path("probe")
+			}
+			if diff := cmp.Diff(tc.want, against(tc.in)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }
