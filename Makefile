@@ -5,11 +5,12 @@ GO       ?= go
 VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 20000x
 KILLS    ?= 200
+RELOADS  ?= 500
 SCHEDULES ?= 200000
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 PEERS    := integration/peers
 
-.PHONY: run build test setup lint unit integration sim fuzz lab lab-accuracy bench-dns bench-zones bench-probe soak soak-crash soak-stories soak-failover soak-scale soak-sim clean
+.PHONY: run build test setup lint unit integration sim fuzz lab lab-accuracy bench-dns bench-zones bench-probe soak soak-crash soak-reload soak-stories soak-failover soak-scale soak-sim clean
 
 run: build
 	./bin/pharos demo
@@ -83,8 +84,12 @@ soak-crash: build
 	PHAROS_KILLS=$(KILLS) $(GO) test -run TestKilled -count=1 -timeout 0 -v ./integration
 	PHAROS_KILLS=$(KILLS) $(GO) test -run TestNodesKilled -count=1 -timeout 0 -v ./integration/faults
 
+# What RELOADS reloads of one node leave behind; make test does 20.
+soak-reload: build
+	PHAROS_RELOADS=$(RELOADS) $(GO) test -run TestReloads -count=1 -timeout 0 -v ./integration
+
 # The long forms of the tests, one after the other: hours.
-soak: soak-crash soak-stories soak-failover soak-scale soak-sim
+soak: soak-crash soak-reload soak-stories soak-failover soak-scale soak-sim
 
 # The stories of integration/stories with holds of a minute and losses of five. PHAROS_SEED=N repeats a run's losses.
 soak-stories: build
