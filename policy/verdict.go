@@ -104,17 +104,10 @@ func (t *turn) recount(i int, quiet bool) {
 	if t.seated == nil { // who votes is not known yet
 		return
 	}
-	own := &t.targets[i]
-	at := func(state HealthState) time.Time {
-		if own.state == state && t.ix.alone {
-			return own.since
-		}
-		return t.now
-	}
 	if t.ix.checked[i] {
 		if state := t.health(i); state != t.verdicts[i].state {
 			before := t.verdicts[i].state
-			t.verdicts[i] = verdict{state: state, since: at(state), known: true}
+			t.verdicts[i] = verdict{state: state, since: t.heldSince(i, state, t.verdicts[i]), known: true}
 			t.touch(t.ix.byTarget[i]...)
 			if !quiet {
 				t.change("target "+t.ix.targets[i].Label, before.String(), state.String(), t.why(i))
@@ -128,7 +121,7 @@ func (t *turn) recount(i int, quiet bool) {
 			continue
 		}
 		if state != was.state {
-			t.needs[k].since = at(state)
+			t.needs[k].since = t.heldSince(i, state, was)
 		}
 		t.needs[k].state, t.needs[k].known = state, known
 		t.touch(t.ix.byTarget[i]...)
@@ -141,6 +134,17 @@ func (t *turn) recount(i int, quiet bool) {
 			t.change(label, was.state.String(), state.String(), t.why(i))
 		}
 	}
+}
+
+// heldSince is since when what is now held true of a target is. A node that was restarted and finds down what it had kept
+// as down takes the time that it kept; of what is up it does not, since holds count from there, on every node alike.
+func (s *State) heldSince(i int, state HealthState, before verdict) time.Time {
+	own := &s.targets[i]
+	kept := state == Down && before.since.IsZero() && own.since.Before(s.started)
+	if own.state == state && (s.ix.alone || kept) {
+		return own.since
+	}
+	return s.now
 }
 
 // recountAll finds everything anew, when who counts has changed.
