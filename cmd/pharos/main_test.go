@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 )
 
 // quickExit spares each program under the race detector a second at its end,
@@ -25,7 +26,22 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv("GORACE", quickExit); err != nil {
 		panic(err)
 	}
-	testscript.Main(m, map[string]func(){"pharos": main})
+	testscript.Main(leakChecked{m}, map[string]func(){"pharos": main})
+}
+
+// leakChecked runs the tests and wants no goroutine to be left.
+type leakChecked struct{ m *testing.M }
+
+func (l leakChecked) Run() int {
+	code := l.m.Run()
+	if code != 0 {
+		return code
+	}
+	if err := goleak.Find(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 // TestScripts runs the scripts under testdata with the real program, its real
