@@ -105,6 +105,37 @@ func (s *State) Reconsider(cfg *Config, now time.Time) []PreviewName {
 	return list
 }
 
+// Unjudged names the services that another configuration lets rest on targets that they do not rest on now, and whose
+// health is not known: what Reconsider says of them is the decision until then. They come in the order of cfg.
+func (s *State) Unjudged(cfg *Config) []Unjudged {
+	next := newIndex(cfg)
+	fresh := make([]int, len(next.services))
+	for i, svcs := range next.byTarget {
+		old, known := s.ix.targetOf[next.targets[i].ID]
+		if known && s.judged(old) {
+			continue
+		}
+		for _, svc := range svcs {
+			if was, ok := s.ix.svcOf[next.services[svc].ID]; !known || !ok || !slices.Contains(s.ix.byTarget[old], was) {
+				fresh[svc]++
+			}
+		}
+	}
+	var list []Unjudged
+	for svc, n := range fresh {
+		if n > 0 {
+			list = append(list, Unjudged{next.services[svc].ID, n})
+		}
+	}
+	return list
+}
+
+// judged says whether anything is held true of a target: as a check of endpoints, or as what a site requires.
+func (s *State) judged(i int) bool {
+	return s.verdicts[i].state != Unknown ||
+		slices.ContainsFunc(s.ix.needsOf[i], func(k int) bool { return s.needs[k].state != Unknown })
+}
+
 func unionSorted(a, b []string) []string {
 	list := slices.Concat(a, b)
 	slices.Sort(list)

@@ -431,6 +431,7 @@ func TestProperties(t *testing.T) {
 					w.cfg = genConfig(t)
 				}
 				_ = w.s.Reconsider(w.cfg, w.now)
+				_ = w.s.Unjudged(w.cfg)
 				w.step(Reconfigured{w.cfg})
 			}
 			w.check()

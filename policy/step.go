@@ -134,6 +134,12 @@ type PreviewName struct {
 	Changed bool      `json:"changed"`
 }
 
+// Unjudged is a service whose decision waits for targets that are new to it.
+type Unjudged struct {
+	Service ServiceID `json:"service"`
+	Targets int       `json:"targets"` // how many of unknown health
+}
+
 // Refusal is the error of an order that a rule does not let pass.
 type Refusal struct {
 	Rule  string // "last-endpoint", or the name of a rule under safety

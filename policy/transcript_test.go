@@ -125,6 +125,9 @@ func (s *story) command(f []string) {
 		for _, n := range s.state.Reconsider(&cfg, s.now) {
 			s.say("would change %s: %s → %s", n.Name, n.Before, n.After)
 		}
+		for _, u := range s.state.Unjudged(&cfg) {
+			s.say("would decide %s once new targets are judged: %d", u.Service, u.Targets)
+		}
 		s.effects(Step(s.state, Reconfigured{&cfg}, s.now))
 	case f[0][0] == '+':
 		s.pass(s.duration(f[0][1:]))

@@ -48,9 +48,9 @@ func (a *app) checkCmd() *cobra.Command {
 		Short: "Check a configuration and its zones, and show what it would do",
 		Long: `Every error is printed with its file, line and column; for a good
 configuration, what each name would answer if everything were up. With --diff the
-running node is asked which of its answers would change, and with --delegation
-the zones' NS and glue are compared with what their parents answer. Nothing is
-changed.
+running node is asked which of its answers would change, and which services are
+decided only once new targets are judged; with --delegation the zones' NS and
+glue are compared with what their parents answer. Nothing is changed.
 
 Exit codes: 0 good · 1 errors, or a delegation that differs · 3 a parent that
 could not be asked.`,

@@ -60,11 +60,14 @@ func (p *page) ifAllUp(all []ifAllUp) {
 func (p *page) diff(d api.DiffResult) {
 	p.heading("AGAINST THE RUNNING NODE")
 	changed := slices.ContainsFunc(d.Names, func(n policy.PreviewName) bool { return n.Changed })
-	if !changed && len(d.Zones) == 0 && len(d.Notes) == 0 {
+	if !changed && len(d.Zones)+len(d.Unjudged)+len(d.Notes) == 0 {
 		p.linef("Nothing would change.")
 		return
 	}
 	p.preview(d.Names)
+	for _, u := range d.Unjudged {
+		p.linef("service %s is decided once %s judged", u.Service, newTargets(u.Targets))
+	}
 	for _, z := range d.Zones {
 		p.linef("%s %s%s", z.Name, zoneDiffWord(z), quoted("; would be refused: ", z.Refused))
 	}
@@ -72,6 +75,13 @@ func (p *page) diff(d api.DiffResult) {
 		p.linef("%s", n)
 	}
 	p.linef("%s pharos reload, or pharos reload --confirm 5m", p.paint(bold, "Next:"))
+}
+
+func newTargets(n int) string {
+	if n == 1 {
+		return "its new target is"
+	}
+	return fmt.Sprintf("its %d new targets are", n)
 }
 
 func (p *page) delegation(c *checked) {

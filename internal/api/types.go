@@ -132,6 +132,7 @@ type DiffResult struct {
 	Config   string               `json:"config" doc:"path that was read"`
 	Names    []policy.PreviewName `json:"names" doc:"the steered names that were compared; changed says which would change"`
 	Zones    []ZoneDiff           `json:"zones,omitempty" doc:"zones whose content would change"`
+	Unjudged []policy.Unjudged    `json:"unjudged,omitempty" doc:"services that are decided once targets that are new to them are judged"`
 	Notes    []string             `json:"notes,omitempty" doc:"what else would change: listeners, targets"`
 	Warnings []Problem            `json:"warnings,omitempty"`
 }

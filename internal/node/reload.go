@@ -358,7 +358,10 @@ func (n *Node) Diff(ctx context.Context, path string) (api.DiffResult, error) {
 	for _, p := range n.unchangeable(before.settings, settings) {
 		result.Notes = append(result.Notes, "a reload would refuse it: "+p.Text)
 	}
-	result.Names, err = n.reconsider(ctx, settings.Policy)
+	if result.Names, err = n.reconsider(ctx, settings.Policy); err != nil {
+		return result, err
+	}
+	result.Unjudged, err = ask(ctx, n.loop, func(s *policy.State, _ time.Time) []policy.Unjudged { return s.Unjudged(settings.Policy) })
 	return result, err
 }
 
