@@ -230,6 +230,62 @@ func TestFormerKey(t *testing.T) {
 	}
 }
 
+// TestIdentityIsComparedAtEveryReload wants the alarm identity to come with a configuration that names another key for the
+// node, and with a file that holds another, and to go with what mends it.
+func TestIdentityIsComparedAtEveryReload(t *testing.T) {
+	c := newCrew(t)
+	a := c["a1"]
+	right, err := os.ReadFile(a.configPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(a.data, "node.key")
+	key, err := LoadIdentity(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(a.dir, "other.key")
+	strange, err := MakeIdentity(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := func(k ed25519.PrivateKey) string { return PublicText(k.Public().(ed25519.PublicKey)) }
+	wrong := strings.Replace(string(right), public(key), public(strange), 1)
+	reload := func(config string, want ...string) {
+		t.Helper()
+		a.write("pharos.yaml", config)
+		if err := a.reload(0); err != nil {
+			t.Fatal(err)
+		}
+		a.wantAlarm("identity", len(want) > 0)
+		for _, alarm := range a.status().Alarms {
+			for _, text := range want {
+				if alarm.Cause == "identity" && !strings.Contains(alarm.Text, text) {
+					t.Errorf("the alarm says %q, want %q in it", alarm.Text, text)
+				}
+			}
+		}
+	}
+	a.write("pharos.yaml", wrong)
+	c.start(t, "a1")
+	a.wantAlarm("identity", true)
+	reload(string(right))
+	reload(wrong, "nodes.a1.public_key is "+public(strange), public(key))
+	reload(string(right))
+
+	if err := os.Rename(other, file); err != nil {
+		t.Fatal(err)
+	}
+	reload(string(right), "is "+public(strange), "signs with "+public(key), "restart it")
+	if err := os.Remove(file); err != nil { // the node writes its own again
+		t.Fatal(err)
+	}
+	reload(string(right))
+	if kept, err := LoadIdentity(file); err != nil || !kept.Equal(key) {
+		t.Errorf("the file holds another key than the node's: %v", err)
+	}
+}
+
 // TestAuditTellsWhoOrdered wants orders, moves and health in the audit of a node.
 func TestAuditTellsWhoOrdered(t *testing.T) {
 	r := newRig(t)

@@ -200,6 +200,7 @@ func (n *Node) apply(ctx context.Context, next, before *deployment) (*policy.Rev
 		back()
 		return nil, fmt.Errorf("%w: %w", api.ErrDegraded, err)
 	}
+	n.checkIdentity()
 	n.aim.know(next.settings)
 	n.pager.sender.Set(next.settings.Alarms)
 	n.feed.Set(next.settings.Audit.Syslog)

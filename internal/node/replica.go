@@ -49,7 +49,7 @@ func sameIdentity(settings *config.Settings, key ed25519.PrivateKey) error {
 	return nil
 }
 
-// runIdentity writes the node's key as soon as that can be done, where it could not at the start.
+// runIdentity looks again, where the node can't prove who it is, until it can.
 func (n *Node) runIdentity(ctx context.Context) error {
 	retry := time.NewTicker(identityRetry)
 	defer retry.Stop()
@@ -59,20 +59,49 @@ func (n *Node) runIdentity(ctx context.Context) error {
 			return nil
 		case <-retry.C:
 		}
-		s := n.situation()
-		if s.identity.err == nil {
-			continue
+		if n.situation().identity.err != nil {
+			n.checkIdentity()
 		}
-		set := s.running.settings
-		err := saveIdentity(set.KeyFile, n.loop.key)
-		if errors.Is(err, fs.ErrExist) {
-			continue // it is there and can't be used: a person has to look at it
-		}
-		if err == nil {
-			err = sameIdentity(set, n.loop.key)
-		}
-		n.change(func(s *situation) { s.identity.err = err })
 	}
+}
+
+// checkIdentity finds out whether the key that the node signs with is the one of its file, which it writes where there is
+// none, and of the configuration that runs.
+func (n *Node) checkIdentity() {
+	running := n.situation().running
+	err := keptIdentity(running.settings.KeyFile, n.loop.key)
+	if err == nil {
+		err = sameIdentity(running.settings, n.loop.key)
+	}
+	var before error
+	n.change(func(s *situation) {
+		if s.running != running {
+			return // whoever loaded another configuration looks as well
+		}
+		if before = s.identity.err; before == nil {
+			s.identity.since = clock()
+		}
+		s.identity.err = err
+	})
+	switch {
+	case err == nil && before != nil:
+		n.log.Info("this node can prove who it is")
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		n.log.Error("this node can't prove who it is", "error", err)
+	}
+}
+
+// keptIdentity says how the file differs from a running node's key. It makes the file where there is none.
+func keptIdentity(path string, key ed25519.PrivateKey) error {
+	kept, err := LoadIdentity(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return saveIdentity(path, key)
+	case err == nil && !kept.Equal(key):
+		return fmt.Errorf("the key in %s is %s, but this node signs with %s since its start: restart it",
+			path, PublicText(kept.Public().(ed25519.PublicKey)), PublicText(key.Public().(ed25519.PublicKey)))
+	}
+	return err
 }
 
 // members are the nodes of a configuration that can prove who they are.
