@@ -157,10 +157,7 @@ func (a *app) keysAddCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.show(k, func(p *page) { p.gossipKeys(k) }); err != nil {
-				return err
-			}
-			return keysIncomplete(k)
+			return a.keysTurned(k, unconfirmed(k))
 		}),
 	}
 }
@@ -185,10 +182,21 @@ func (a *app) keysMoveCmd(verb, short string, move func(*api.Client, context.Con
 				if k, err = move(c, ctx, fingerprint); err != nil {
 					return err
 				}
-				return a.show(k, func(p *page) { p.gossipKeys(k) })
+				return a.keysTurned(k, "")
 			})
 		},
 	}
+}
+
+// keysTurned shows who has which key after a step that was stored. The error is that it was done in part.
+func (a *app) keysTurned(k api.GossipKeys, lacks string) error {
+	if err := a.show(k, func(p *page) { p.gossipKeys(k) }); err != nil {
+		return err
+	}
+	if text := strings.Join(slices.DeleteFunc([]string{k.Partial, lacks}, func(s string) bool { return s == "" }), "; "); text != "" {
+		return &partError{text}
+	}
+	return nil
 }
 
 // findKey is the one key whose fingerprint begins as typed.
@@ -211,18 +219,15 @@ func findKey(k api.GossipKeys, typed string) (string, error) {
 	return "", fmt.Errorf("no key %s: there are %s", typed, strings.Join(all, ", "))
 }
 
-// keysIncomplete says which nodes lack a key that others have: done in part.
-func keysIncomplete(k api.GossipKeys) error {
+// unconfirmed says which nodes lack a key that others have; "": none.
+func unconfirmed(k api.GossipKeys) string {
 	var lacks []string
 	for _, key := range k.Keys {
 		for _, name := range key.Missing {
 			lacks = append(lacks, fmt.Sprintf("%s has not confirmed %s", name, key.Fingerprint))
 		}
 	}
-	if len(lacks) == 0 {
-		return nil
-	}
-	return &partError{strings.Join(lacks, ", ")}
+	return strings.Join(lacks, ", ")
 }
 
 func (p *page) gossipKeys(k api.GossipKeys) {

@@ -104,6 +104,8 @@ type Conflict struct {
 type GossipKeys struct {
 	Keys  []GossipKey `json:"keys"`
 	Nodes []NodeKeys  `json:"nodes" doc:"every configured node"`
+
+	Partial string `json:"partial,omitempty" doc:"of a step that was taken: what is not done yet, such as nodes that do not hold it; empty: nothing"`
 }
 
 // GossipKey is one key, by its fingerprint, over all nodes.

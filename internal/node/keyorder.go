@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -134,9 +133,7 @@ func (n *Node) turnGossipKeys(ctx context.Context, step, author string) (api.Gos
 	n.gossip.awaitKeys()
 	awaitFollowed(ctx, o, n.gossip.keysByNode)
 	keys, err := n.GossipKeys(ctx)
-	if result.Partial != "" {
-		err = errors.Join(err, fmt.Errorf("%w: done in part: %s", api.ErrConflict, result.Partial))
-	}
+	keys.Partial = result.Partial
 	return keys, err
 }
 
