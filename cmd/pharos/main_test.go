@@ -181,7 +181,8 @@ func cmdKill9(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(waitGone(pid, 10*time.Second))
 }
 
-// waitGone waits until a process is no more, or only its parent's to bury.
+// waitGone waits until a process is no more, or only its parent's to bury. Its first thread may be that before the
+// others are, which hold its sockets open.
 func waitGone(pid int, within time.Duration) error {
 	for end := time.Now().Add(within); time.Now().Before(end); <-time.After(10 * time.Millisecond) {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -189,7 +190,9 @@ func waitGone(pid int, within time.Duration) error {
 			return nil
 		}
 		if _, rest, ok := strings.Cut(string(stat), ") "); ok && strings.HasPrefix(rest, "Z") {
-			return nil
+			if threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)); err != nil || len(threads) <= 1 {
+				return nil
+			}
 		}
 	}
 	return fmt.Errorf("process %d is still there after %s", pid, within)
