@@ -515,6 +515,22 @@ func TestAKeysFileIsARegularFile(t *testing.T) {
 	}
 }
 
+func TestAKeysFileThatOthersMayReadIsRefused(t *testing.T) {
+	path := keysFile(t, 1)
+	for mode, want := range map[os.FileMode]string{
+		0o600: "", 0o640: "", 0o400: "",
+		0o644: "found mode 0644, expected 0640 or stricter", 0o620: "found mode 0620", 0o604: "found mode 0604",
+	} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := readKeys(path)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), path+": "+want) {
+			t.Errorf("mode %04o: %v, %q expected", mode, err, want)
+		}
+	}
+}
+
 func contextOf(t *testing.T) (context.Context, context.CancelFunc) {
 	return context.WithCancel(t.Context())
 }

@@ -27,7 +27,7 @@ type gossipKeys struct {
 // readKeys reads a keys_file: base64 of 16, 24 or 32 octets a line; the first is used to send. Empty lines and lines that
 // begin with # are skipped.
 func readKeys(path string) ([][]byte, error) {
-	data, err := bounded.ReadFile(path, maxKeysFile, 0)
+	data, err := bounded.ReadFile(path, maxKeysFile, 0o027) // whoever has the keys hears, and speaks to, every node
 	if err != nil {
 		return nil, fmt.Errorf("gossip keys: %w", err)
 	}
