@@ -84,7 +84,7 @@ func (n *network) readPackets() {
 				return
 			}
 			continue
-		case size == 0 || n.blocked.Load().hasAddr(from.Addr().Unmap()):
+		case size == 0 || n.blocked.Load().hasAddr(from):
 			continue
 		}
 		n.stats.received.Add(uint64(size))
@@ -111,7 +111,7 @@ func (n *network) accept() {
 			}
 			continue
 		}
-		from := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+		from := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
 		s, ok := n.track(conn)
 		if !ok || n.blocked.Load().hasAddr(from) {
 			s.Close()
@@ -196,7 +196,7 @@ func (n *network) WriteTo(b []byte, addr string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	if n.blocked.Load().hasAddr(to.Addr().Unmap()) {
+	if n.blocked.Load().hasAddr(to) {
 		return time.Now(), nil
 	}
 	_, err = n.udp.WriteToUDPAddrPort(b, to)
@@ -213,7 +213,7 @@ func (n *network) DialTimeout(addr string, timeout time.Duration) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	if n.blocked.Load().hasAddr(to.Addr().Unmap()) {
+	if n.blocked.Load().hasAddr(to) {
 		return nil, errBlocked
 	}
 	d := net.Dialer{Timeout: timeout}
