@@ -28,6 +28,7 @@ type member struct {
 	s       *State // nil: it does not run
 	wake    time.Time
 	probes  []TargetID
+	away    []SiteID // that a drill cuts it off from
 	vote    *Vote
 	reasons []Reason
 	disk    map[EntryKey]Entry
@@ -76,7 +77,7 @@ func (m *mesh) start(n *member) {
 		stored.Health = append(stored.Health, h)
 	}
 	n.runs++
-	n.counter, n.vote, n.with = 0, nil, map[NodeID]time.Time{}
+	n.away, n.counter, n.vote, n.with = nil, 0, nil, map[NodeID]time.Time{}
 	s, fx := Start(&cfg, stored, m.clock(n))
 	n.s = s
 	m.carry(n, fx)
@@ -137,7 +138,14 @@ func (m *mesh) keep(n *member, list Merged) Merged {
 }
 
 func (m *mesh) connected(a, b NodeID) bool {
-	return m.nodes[a].s != nil && m.nodes[b].s != nil && !m.cuts[[2]NodeID{a, b}] && !m.cuts[[2]NodeID{b, a}]
+	return m.nodes[a].s != nil && m.nodes[b].s != nil && !m.cuts[[2]NodeID{a, b}] && !m.cuts[[2]NodeID{b, a}] &&
+		!m.blocks(a, b) && !m.blocks(b, a)
+}
+
+// blocks says whether a drill has one node drop all that comes from, and goes to, another.
+func (m *mesh) blocks(a, b NodeID) bool {
+	i := slices.IndexFunc(m.cfg.Nodes, func(n Node) bool { return n.ID == b })
+	return slices.Contains(m.nodes[a].away, m.cfg.Nodes[i].Site)
 }
 
 func (m *mesh) carry(n *member, fx Effects) {
@@ -152,6 +160,9 @@ func (m *mesh) carry(n *member, fx Effects) {
 	}
 	if fx.Probe != nil {
 		n.probes = fx.Probe
+	}
+	if fx.Block != nil {
+		n.away = fx.Block
 	}
 	if fx.Reasons != nil {
 		n.reasons = fx.Reasons
@@ -308,6 +319,9 @@ func (m *mesh) look(n *member, id TargetID) Observation {
 		if how, ok := m.fails[key]; ok {
 			o.Outcome, o.Reason = how, map[Outcome]string{Timeout: "no answer in 500ms", Refused: "connection refused"}[how]
 		}
+	}
+	if slices.Contains(n.away, m.cfg.Targets[id].Site) {
+		o.Outcome, o.Reason = Timeout, "cut off by a drill"
 	}
 	return o
 }
