@@ -52,6 +52,20 @@ func TestOddEntries(t *testing.T) {
 	}
 }
 
+// The returns of an endpoint that a move of another node counts are only numbers.
+func TestAnyNumberOfFailedReturns(t *testing.T) {
+	in := serviceInfo{Service: &Service{Return: Return{Hold: time.Minute}}}
+	for failed, want := range map[int]time.Duration{-1: time.Minute, 0: time.Minute, 2: 4 * time.Minute, 9: time.Hour, 1<<63 - 1: time.Hour} {
+		if got := in.holdFor(Mark{Left: epochStart, Failed: failed}, epochStart); got != want {
+			t.Errorf("%d failed returns hold for %s, want %s", failed, got, want)
+		}
+	}
+	in.Return.Hold = 0
+	if got := in.holdFor(Mark{Left: epochStart, Failed: 1<<63 - 1}, epochStart); got != 0 {
+		t.Errorf("no hold becomes %s", got)
+	}
+}
+
 // Overrides that expire day after day leave nothing behind but the newest.
 func TestFallsAreForgotten(t *testing.T) {
 	s, now := twoSites(t)

@@ -83,7 +83,7 @@ func (in *serviceInfo) holdFor(m Mark, now time.Time) time.Duration {
 		doublings--
 	}
 	limit := max(longestHold, hold)
-	for range doublings {
+	for ; doublings > 0 && 0 < hold && hold < limit; doublings-- { // there may be any number of them in a move of another node
 		hold = min(2*hold, limit)
 	}
 	return hold
