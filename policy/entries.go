@@ -81,12 +81,18 @@ func (t *turn) order(list []Entry, given bool) {
 	}
 }
 
-// follows takes a merged move as the newest of its chain.
+// follows takes a merged move as the newest of its chain. Where it can't be read the one before it stays, and is to be
+// written again, since a start would not know of it.
 func (t *turn) follows(e Entry) {
 	svc, m := t.moveOf(e)
 	if m == nil {
+		t.unread[e.Key] = e.Rank
+		if last := t.moves[e.Key]; last != nil {
+			t.touchService(last.Service)
+		}
 		return
 	}
+	delete(t.unread, e.Key)
 	t.moves[e.Key] = m
 	t.touch(svc)
 	if _, ok := t.svcs[svc].inside[m.Override]; !ok && m.Override != (Stamp{}) {
@@ -131,6 +137,7 @@ func (t *turn) write(kind Kind, key string, value any, deleted bool) Entry {
 
 func (t *turn) writeMove(m Move) {
 	t.moves[moveKey(&m)] = &m
+	delete(t.unread, moveKey(&m))
 	t.keep(Entry{Kind: KindMove, Key: moveKey(&m), Rank: m.Number, Value: encode(m)})
 }
 
@@ -210,6 +217,7 @@ func (t *turn) drop(key EntryKey) {
 		delete(t.entries, key)
 		if key.Kind == KindMove {
 			delete(t.moves, key.Key)
+			delete(t.unread, key.Key)
 		}
 		t.fx.Drop = append(t.fx.Drop, key)
 	}
@@ -260,13 +268,14 @@ func (s *State) startChains() {
 		s.svcs[i].main = chain{}
 		s.svcs[i].inside = map[Stamp]chain{}
 	}
-	s.moves = map[string]*Move{}
+	s.moves, s.unread = map[string]*Move{}, map[string]uint64{}
 	for key, e := range s.entries {
 		if key.Kind != KindMove {
 			continue
 		}
 		svc, m := s.moveOf(e)
 		if m == nil {
+			s.unread[key.Key] = e.Rank
 			continue
 		}
 		s.moves[key.Key] = m

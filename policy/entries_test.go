@@ -52,6 +52,42 @@ func TestOddEntries(t *testing.T) {
 	}
 }
 
+// A move that can't be read, as of another release, changes no answer; but the move before it is gone from the entries, and a
+// node that starts would not know of it. So it is made again, with a number that wins everywhere.
+func TestAMoveThatCantBeReadIsMadeAgain(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		odd  Entry
+		want uint64 // the number of the move that follows
+	}{
+		{"later", Entry{Rank: 5, Stamp: Stamp{Wall: epochStart.UnixMilli(), Node: "other"}}, 6},
+		{"of the same number, and earlier", Entry{Rank: 1, Stamp: Stamp{Wall: 1, Node: "other"}}, 2},
+		{"of the same number, and later", Entry{Rank: 1, Stamp: Stamp{Wall: epochStart.UnixMilli() + 5000, Node: "other"}}, 0},
+	} {
+		s, now := twoSites(t)
+		tt.odd.Kind, tt.odd.Key, tt.odd.Value = KindMove, chainKey("s0000", Stamp{}, Stamp{}), []byte("{")
+		before := s.rev.Digest
+		now = now.Add(time.Second)
+		fx := Step(s, Merged{tt.odd}, now)
+		switch {
+		case s.rev.Digest != before:
+			t.Errorf("%s: the answer changes", tt.name)
+		case tt.want == 0 && len(fx.Store) > 0, tt.want > 0 && (len(fx.Store) != 1 || fx.Store[0].Rank != tt.want):
+			t.Errorf("%s: stores %+v, want move %d", tt.name, fx.Store, tt.want)
+		}
+		var all []Entry
+		for _, e := range s.entries {
+			all = append(all, e)
+		}
+		if again, _ := Start(s.ix.cfg, Stored{Entries: all, Stamped: now}, now); again.rev.Digest != before {
+			t.Errorf("%s: a start answers otherwise", tt.name)
+		}
+		if fx := Step(s, Tick{}, now.Add(time.Minute)); len(fx.Store) > 0 {
+			t.Errorf("%s: stores %+v once more", tt.name, fx.Store)
+		}
+	}
+}
+
 // The returns of an endpoint that a move of another node counts are only numbers.
 func TestAnyNumberOfFailedReturns(t *testing.T) {
 	in := serviceInfo{Service: &Service{Return: Return{Hold: time.Minute}}}

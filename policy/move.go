@@ -104,7 +104,9 @@ func (t *turn) next(in *serviceInfo, svc int, b bound, c chain, views []view) *M
 	}
 	ch := t.choose(svc, c, views)
 	marks := t.marks(in, b, c, views, ch)
-	if c.move != nil && !t.differs(in, c, ch, marks) {
+	last, odd := t.unread[chainKey(in.ID, b.stamp, b.overrideStamp())]
+	differs := c.move == nil || t.differs(in, c, ch, marks)
+	if !differs && !odd {
 		return nil
 	}
 	set := in.ids(ch.set)
@@ -112,8 +114,11 @@ func (t *turn) next(in *serviceInfo, svc int, b bound, c chain, views []view) *M
 		return nil
 	}
 	next := &Move{
-		Service: in.ID, Epoch: b.stamp, Number: 1, Set: set, NoneUp: ch.noneUp,
-		Cause: t.cause(svc, b, c, views, ch, marks), Start: t.now, Marks: marks,
+		Service: in.ID, Epoch: b.stamp, Set: set, NoneUp: ch.noneUp,
+		Cause: "the newest move can't be read: the one before it is made again", Start: t.now, Marks: marks,
+	}
+	if differs {
+		next.Cause = t.cause(svc, b, c, views, ch, marks)
 	}
 	if b.override != nil {
 		next.Epoch, next.Override, next.OverrideKey = Stamp{}, b.override.Stamp, b.override.Key
@@ -122,8 +127,9 @@ func (t *turn) next(in *serviceInfo, svc int, b bound, c chain, views []view) *M
 		next.Ramp = next.Ramp || m.Ramp
 	}
 	if c.move != nil {
-		next.Number = c.move.Number + 1
+		last = max(last, c.move.Number)
 	}
+	next.Number = max(last, last+1) // none comes after the highest
 	return next
 }
 
@@ -308,7 +314,7 @@ func (t *turn) stopRamp(in *serviceInfo, m Mark, gate bool) Mark {
 	case m.Ramp && gate && m.Percent == 0:
 		m.Percent = t.percent(in, m)
 	case m.Ramp && !gate && m.Percent > 0:
-		m.Back = t.now.Add(-in.Return.Over * time.Duration(m.Percent) / 100)
+		m.Back = t.now.Add(-in.Return.Over * time.Duration(min(m.Percent, 100)) / 100)
 		m.Percent = 0
 	}
 	return m

@@ -17,10 +17,11 @@ type State struct {
 	entries  map[EntryKey]Entry
 	orders   *orders // what the entries say; replaced, never changed
 	svcs     []service
-	svcDue   []time.Time      // by service: when time alone may change it; zero: never
-	soonest  time.Time        // of those
-	touched  []bool           // services to decide in this step; all false between steps
-	moves    map[string]*Move // the newest of each chain, by key
+	svcDue   []time.Time       // by service: when time alone may change it; zero: never
+	soonest  time.Time         // of those
+	touched  []bool            // services to decide in this step; all false between steps
+	moves    map[string]*Move  // the newest of each chain that can be read, by key
+	unread   map[string]uint64 // the number of the newest of a chain, where that can't be read, as of another release
 	raised   map[string]raised
 	wanted   map[string]alarm     // alarms whose cause is seen here
 	lost     map[string][]loss    // by the cause of a conflict: met here, and not acknowledged
@@ -97,7 +98,7 @@ type turn struct {
 
 func newState(cfg *Config, now time.Time) *State {
 	s := &State{
-		entries: map[EntryKey]Entry{}, moves: map[string]*Move{}, now: now, started: now,
+		entries: map[EntryKey]Entry{}, moves: map[string]*Move{}, unread: map[string]uint64{}, now: now, started: now,
 		raised: map[string]raised{}, wanted: map[string]alarm{}, lost: map[string][]loss{}, doubts: map[string]time.Time{}, falling: map[Stamp]time.Time{},
 		lists: lists{map[[32]byte][]TargetID{}, map[[32]byte]time.Time{}}, promised: map[EntryKey]Stamp{},
 	}
@@ -215,7 +216,7 @@ func (s *State) fork() *State {
 	f.touched = slices.Clone(s.touched)
 	f.raised, f.wanted, f.doubts = maps.Clone(s.raised), maps.Clone(s.wanted), maps.Clone(s.doubts)
 	f.lost, f.promised = maps.Clone(s.lost), maps.Clone(s.promised)
-	f.moves, f.falling = maps.Clone(s.moves), maps.Clone(s.falling)
+	f.moves, f.unread, f.falling = maps.Clone(s.moves), maps.Clone(s.unread), maps.Clone(s.falling)
 	if s.hold != nil {
 		h := *s.hold
 		h.held = maps.Clone(h.held)
