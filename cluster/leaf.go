@@ -91,6 +91,9 @@ func fits(e policy.Entry) error {
 			return fmt.Errorf("entry %s %.80q: %s: %d long, at most %d expected", e.Kind, e.Key, f.what, f.len, f.most)
 		}
 	}
+	if !tellable(e.Stamp.Time()) || !tellable(e.Expires.UTC()) {
+		return fmt.Errorf("entry %s %.80q: stamped %d ms since 1970, expires %s: the years 1 to 9999 expected", e.Kind, e.Key, e.Stamp.Wall, e.Expires)
+	}
 	for _, rule := range e.BreakGlass {
 		if len(rule) > maxRule {
 			return fmt.Errorf("entry %s %.80q: break-glass rule: %d octets, at most %d expected", e.Kind, e.Key, len(rule), maxRule)

@@ -19,8 +19,11 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// The years 1 to 9999, in seconds since 1970.
+const firstSecond, lastSecond = -62135596800, 253402300799
+
 func anyStamp(t *rapid.T, name string) policy.Stamp {
-	return policy.Stamp{Wall: rapid.Int64().Draw(t, name), Logical: rapid.Uint32().Draw(t, name), Node: policy.NodeID(rapid.StringN(0, 20, 100).Draw(t, name))}
+	return policy.Stamp{Wall: rapid.Int64Range(1000*firstSecond, 1000*lastSecond+999).Draw(t, name), Logical: rapid.Uint32().Draw(t, name), Node: policy.NodeID(rapid.StringN(0, 20, 100).Draw(t, name))}
 }
 
 func anyEntry(t *rapid.T) policy.Entry {
@@ -32,7 +35,7 @@ func anyEntry(t *rapid.T) policy.Entry {
 		BreakGlass: rapid.SliceOfN(rapid.StringN(0, 10, 60), 0, 3).Draw(t, "rules"), Value: rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "value"),
 	}
 	if rapid.Bool().Draw(t, "expires") {
-		e.Expires = time.Unix(rapid.Int64Range(0, 1<<40).Draw(t, "sec"), rapid.Int64Range(0, 999_999_999).Draw(t, "nsec")).UTC()
+		e.Expires = time.Unix(rapid.Int64Range(0, lastSecond).Draw(t, "sec"), rapid.Int64Range(0, 999_999_999).Draw(t, "nsec")).UTC()
 	}
 	if len(e.BreakGlass) == 0 {
 		e.BreakGlass = nil
@@ -69,6 +72,34 @@ func TestWhatIsTooLongIsRefusedByItsName(t *testing.T) {
 	} {
 		if _, err := encodeLeaf(e); err == nil || !strings.Contains(err.Error(), want+":") || !strings.Contains(err.Error(), "at most") {
 			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+// TestATimeThatNobodyCanBeToldIsRefused: JSON has no year 10000, and a status with such a time in it is none.
+func TestATimeThatNobodyCanBeToldIsRefused(t *testing.T) {
+	good := policy.Entry{Kind: policy.KindDrain, Key: "site/s1", Stamp: policy.Stamp{Wall: 1000*lastSecond + 999, Node: "n1"}, Expires: time.Unix(lastSecond, 0).UTC()}
+	leaf, err := encodeLeaf(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := decodeLeaf(leaf); err != nil {
+		t.Error(err)
+	}
+	for name, change := range map[string]func(e *policy.Entry){
+		"stamp after":  func(e *policy.Entry) { e.Stamp.Wall++ },
+		"stamp before": func(e *policy.Entry) { e.Stamp.Wall = 1000*firstSecond - 1 },
+		"expires":      func(e *policy.Entry) { e.Expires = e.Expires.Add(time.Second) },
+	} {
+		odd := good
+		change(&odd)
+		if _, err := encodeLeaf(odd); err == nil || !strings.Contains(err.Error(), "the years 1 to 9999 expected") {
+			t.Errorf("%s: written: %v", name, err)
+		}
+		forged := bytes.ReplaceAll(leaf, putU64(nil, uint64(good.Stamp.Wall)), putU64(nil, uint64(odd.Stamp.Wall)))
+		forged = bytes.ReplaceAll(forged, putU64(nil, lastSecond), putU64(nil, uint64(odd.Expires.Unix())))
+		if _, _, _, err := decodeLeaf(forged); err == nil || !strings.Contains(err.Error(), "the years 1 to 9999 expected") {
+			t.Errorf("%s: read: %v", name, err)
 		}
 	}
 }

@@ -106,8 +106,16 @@ func (r *reader) str(limit int, what string) string { return string(r.bytes(limi
 func (r *reader) node(what string) policy.NodeID { return policy.NodeID(r.str(maxNode, what)) }
 
 func (r *reader) stamp(what string) policy.Stamp {
-	return policy.Stamp{Wall: int64(r.u64(what)), Logical: r.u32(what), Node: r.node(what)}
+	s := policy.Stamp{Wall: int64(r.u64(what)), Logical: r.u32(what), Node: r.node(what)}
+	if !tellable(s.Time()) {
+		r.fail("%s: found %d ms since 1970, the years 1 to 9999 expected", what, s.Wall)
+	}
+	return s
 }
+
+// tellable says whether a time is of the years that JSON can tell: one that is not would keep people from the status of
+// every node that holds it.
+func tellable(t time.Time) bool { return 1 <= t.Year() && t.Year() <= 9999 }
 
 func (r *reader) time(what string) time.Time {
 	sec, nsec := int64(r.u64(what)), r.u32(what)
@@ -115,7 +123,11 @@ func (r *reader) time(what string) time.Time {
 		r.fail("%s: no time", what)
 		return time.Time{}
 	}
-	return time.Unix(sec, int64(nsec)).UTC()
+	t := time.Unix(sec, int64(nsec)).UTC()
+	if !tellable(t) {
+		r.fail("%s: found %d s since 1970, the years 1 to 9999 expected", what, sec)
+	}
+	return t
 }
 
 // end says whether all went well and nothing is left over.
