@@ -152,6 +152,27 @@ func TestReadOnlyFolder(t *testing.T) {
 	}
 	b.Rejoin()
 	l.Eventually(10*time.Second, agree(l))
+
+	t.Run("volatile", func(t *testing.T) {
+		b.Stop()
+		b.ReadOnlyDisk()
+		b.Start("--volatile")
+		l.Eventually(5*time.Second, l.Answers("n1.shop.example.", "198.18.0.1"))
+		l.Eventually(5*time.Second, alarmed(b, "disk", "orders are kept in memory only: "))
+		out := pin(b, 4, "198.18.0.4")
+		if out.Code != 3 || !strings.Contains(out.Stderr, "kept in memory only until the disk writes again") || !strings.Contains(out.Stderr, "read-only file system") {
+			t.Errorf("an order to a node with --volatile whose disk is read-only: %+v", out)
+		}
+		l.Eventually(5*time.Second, l.Answers("n4.shop.example.", "198.18.0.4")) // for the others it is an order as any
+		b.WritableDisk()
+		l.Eventually(10*time.Second, noFaults(b))
+		b.Kill9()
+		b.Isolate()
+		b.Start()
+		l.Eventually(5*time.Second, l.Answers("n4.shop.example.", "198.18.0.4", b))
+		b.Rejoin()
+		l.Eventually(10*time.Second, agree(l))
+	})
 	verified(t, l)
 }
 
