@@ -99,7 +99,8 @@ soak-stories: build
 soak-failover: build
 	PHAROS_SOAK=1 $(GO) test -count=1 -timeout 0 -v -run TestFailover ./integration/stories
 
-# How soon many nodes in one process know of something, and what they cost; and how soon 1,000 services are moved in the lab.
+# How soon many nodes in one process know of something, and what they cost; and how soon 1,000 services are moved in the lab:
+# on a machine that does nothing else.
 soak-scale: build
 	PHAROS_SCALE=3,30,100,300 $(GO) test -run TestScale -count=1 -timeout 0 -v ./cluster
 	PHAROS_RUNS=10 $(GO) test -run Thousand -count=1 -timeout 0 -v ./integration/faults

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -19,7 +20,7 @@ const thousand = 1000
 
 // TestThousandServicesMove kills the balancer of 1,000 services in city-a and has it back. Measured is
 // the time from the vote that decides, which is the moves' own start, until a node answers all of
-// them anew. PHAROS_RUNS is the number of times.
+// them anew. PHAROS_RUNS is the number of times; with it the machine is taken for a quiet one, and held to a second.
 func TestThousandServicesMove(t *testing.T) {
 	topology := lab.Default()
 	topology.Check = lab.Check{Interval: 2 * time.Second, Timeout: 500 * time.Millisecond, Fall: 3, Rise: 3}
@@ -45,8 +46,12 @@ func TestThousandServicesMove(t *testing.T) {
 	}
 	slices.Sort(all)
 	t.Logf("1,000 services, from the vote that decides to all of a node's answers: median %s, worst of %d %s", all[len(all)/2], len(all), all[len(all)-1])
-	if worst := all[len(all)-1]; worst > 5*time.Second {
-		t.Errorf("a node took %s to answer 1,000 moved services anew", worst)
+	most := 5 * time.Second
+	if os.Getenv("PHAROS_RUNS") != "" {
+		most = time.Second
+	}
+	if worst := all[len(all)-1]; worst > most {
+		t.Errorf("a node took %s to answer 1,000 moved services anew, at most %s expected", worst, most)
 	}
 	verified(t, l)
 }

@@ -18,14 +18,24 @@ const (
 	inA    = "203.0.113.10"
 	inB    = "203.0.113.20"
 	enough = 20 * time.Second // for anything, on a busy machine
-
-	// What a quiet machine keeps is a quarter of these or less (docs/measurements.md).
-	moveWithin   = 5 * time.Second
-	followWithin = time.Second
 )
 
+// bounds are what TestFailover asserts.
+type bounds struct {
+	median, worst time.Duration // from the death until a node answers otherwise; the median is that of each node
+	follow        time.Duration // from the vote that decides until the last node does, at worst
+}
+
+// allowed are the bounds that a quiet machine has to keep, where that is measured, else what a busy one keeps too.
+func allowed() bounds {
+	if soaking() {
+		return bounds{median: 800 * time.Millisecond, worst: 1200 * time.Millisecond, follow: 150 * time.Millisecond}
+	}
+	return bounds{median: 5 * time.Second, worst: 5 * time.Second, follow: time.Second}
+}
+
 // TestFailover measures how long after a death each node that lives answers otherwise, and
-// how long after the vote that decides. It prints, and asserts what a busy machine keeps too.
+// how long after the vote that decides. It prints, and asserts what allowed says.
 func TestFailover(t *testing.T) {
 	for _, death := range []struct {
 		name string
@@ -46,6 +56,9 @@ func TestFailover(t *testing.T) {
 				death.mend(t, l)
 			}
 			f.print(t, death.name)
+			for _, text := range f.beyond(allowed()) {
+				t.Error(text)
+			}
 		})
 	}
 }
@@ -168,17 +181,44 @@ func (f *figures) print(t *testing.T, death string) {
 	}
 	t.Logf("%-10s first other answer of all nodes: %s", death, spread(f.all))
 	t.Logf("%-10s from the vote that decides to the answer of every node: %s", death, spread(f.votes))
-	if worst := slices.Max(f.all); worst > moveWithin {
-		t.Errorf("%s: a node moved after %s", death, worst)
+}
+
+// beyond says which bounds are not kept.
+func (f *figures) beyond(most bounds) (list []string) {
+	for _, name := range slices.Sorted(maps.Keys(f.nodes)) {
+		if m := median(f.nodes[name]); m > most.median {
+			list = append(list, fmt.Sprintf("%s moved after %s in the median, at most %s expected", name, m, most.median))
+		}
 	}
-	if worst := slices.Max(f.votes); worst > followWithin {
-		t.Errorf("%s: the last node answered %s after the vote that decides", death, worst)
+	if worst := slices.Max(f.all); worst > most.worst {
+		list = append(list, fmt.Sprintf("a node moved after %s, at most %s expected", worst, most.worst))
+	}
+	if worst := slices.Max(f.votes); worst > most.follow {
+		list = append(list, fmt.Sprintf("the last node answered %s after the vote that decides, at most %s expected", worst, most.follow))
+	}
+	return list
+}
+
+// TestASoakKeepsTheBoundsOfAQuietMachine wants each of the three to be looked at, in a soak alone.
+func TestASoakKeepsTheBoundsOfAQuietMachine(t *testing.T) {
+	ms := func(n ...time.Duration) (all []time.Duration) {
+		for _, x := range n {
+			all = append(all, x*time.Millisecond)
+		}
+		return all
+	}
+	slow := figures{nodes: map[string][]time.Duration{"edge-a1": ms(100, 900, 900), "edge-b1": ms(100, 500, 1300)}, all: ms(900, 1300), votes: ms(20, 160)}
+	for soak, want := range map[string]int{"": 0, "1": 3} {
+		t.Setenv("PHAROS_SOAK", soak)
+		if got := slow.beyond(allowed()); len(got) != want {
+			t.Errorf("PHAROS_SOAK=%q: %q, want %d", soak, got, want)
+		}
 	}
 }
 
+func median(all []time.Duration) time.Duration { return slices.Sorted(slices.Values(all))[len(all)/2] }
+
 // spread is the median, and the worst of so many.
 func spread(all []time.Duration) string {
-	all = slices.Sorted(slices.Values(all))
-	ms := func(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
-	return fmt.Sprintf("median %s, worst of %d %s", ms(all[len(all)/2]), len(all), ms(all[len(all)-1]))
+	return fmt.Sprintf("median %s, worst of %d %s", median(all).Round(time.Millisecond), len(all), slices.Max(all).Round(time.Millisecond))
 }
