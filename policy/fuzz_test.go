@@ -48,8 +48,8 @@ func ofEveryKind(now time.Time) []Entry {
 // entries answers the same.
 func FuzzEntryValue(f *testing.F) {
 	for _, e := range ofEveryKind(epochStart) {
-		f.Add(string(e.Kind), e.Key, e.Value, e.Rank, epochStart.UnixMilli(), int64(0), false)
-		f.Add(string(e.Kind), e.Key, e.Value, e.Rank, epochStart.UnixMilli(), int64(60_000), true)
+		f.Add(string(e.Kind), e.Key, []byte(e.Value), e.Rank, epochStart.UnixMilli(), int64(0), false)
+		f.Add(string(e.Kind), e.Key, []byte(e.Value), e.Rank, epochStart.UnixMilli(), int64(60_000), true)
 	}
 	cfg := threeSites(bigConfig(1))
 	cfg.Services[0].Return = Return{Policy: ReturnRamp, Over: time.Hour}
