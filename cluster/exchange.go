@@ -9,6 +9,7 @@ import (
 // session is an exchange with one peer, seen from one side.
 type session struct {
 	mine, yours uint64 // what each side drew
+	opened      opened // by which packet, where the peer began it
 	step        uint64 // of the last turn that was sent
 	last        []byte // that turn, to be sent again when no answer comes
 	ended       bool   // it said that nothing was left
@@ -17,6 +18,13 @@ type session struct {
 	again       time.Time // when last is sent again
 	patience    time.Duration
 	touched     time.Time
+}
+
+// opened is the packet that a peer began a session with: of two, the later counts, in whatever order they come.
+type opened struct{ incarnation, counter uint64 }
+
+func (o opened) after(m *Message) bool {
+	return o.incarnation == m.incarnation && o.counter > m.counter
 }
 
 const (
@@ -88,7 +96,7 @@ func (r *Replica) receiveTurn(m *Message, p *peer, now time.Time) {
 	t := &m.exchange
 	var s *session
 	if t.step%2 == 0 {
-		s = r.openedThere(m.From, p, t, now)
+		s = r.openedThere(m, p, now)
 	} else if s = p.out; s == nil || t.yours != s.mine || t.step != s.step+1 {
 		return // of an exchange that is over
 	}
@@ -106,13 +114,16 @@ func (r *Replica) receiveTurn(m *Message, p *peer, now time.Time) {
 }
 
 // openedThere finds the session to a turn of a peer that began it; nil: it was answered already, or is of no session.
-func (r *Replica) openedThere(node policy.NodeID, p *peer, t *turn, now time.Time) *session {
+func (r *Replica) openedThere(m *Message, p *peer, now time.Time) *session {
+	t := &m.exchange
 	switch s := p.in; {
 	case s != nil && t.mine == s.yours && t.step+1 == s.step:
-		r.repeat(node, s) // the answer was lost
+		r.repeat(m.From, s) // the answer was lost
 		return nil
+	case t.step == 0 && s != nil && s.opened.after(m):
+		return nil // the peer has begun anew since
 	case t.step == 0:
-		p.in = &session{mine: r.rand.Uint64() | 1, through: r.seq, touched: now}
+		p.in = &session{mine: r.rand.Uint64() | 1, opened: opened{m.incarnation, m.counter}, through: r.seq, touched: now}
 		return p.in
 	case s == nil || t.yours != s.mine || t.step != s.step+1:
 		return nil

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -146,4 +147,23 @@ func TestTreeSumsAreThoseOfWhatItHolds(t *testing.T) {
 			p = p.child(rapid.IntRange(0, fan-1).Draw(rt, "digit"))
 		}
 	})
+}
+
+// A node that begins an exchange anew, as with a peer that is heard again, may have both beginnings overtake one another: the
+// peer follows the later one, else the exchange would rest until it is given up.
+func TestTheLaterOfTwoBeginningsCounts(t *testing.T) {
+	g := newRig(t, 2, 1)
+	a, b := g.nodes["n1"], g.nodes["n2"]
+	g.write(a, g.entry(a, policy.KindDrain, "site/s1", "x"))
+	a.r.peers["n2"].up = true // b begins none
+	for range 2 {
+		a.r.begin("n2", a.r.peers["n2"], g.now)
+	}
+	begun := a.r.done(g.now)
+	slices.Reverse(begun.Send)
+	g.delay = 0 // what is sent together comes in that order
+	g.handle(a, begun)
+	if took := g.until(time.Minute, func() bool { return a.r.peers["n2"].met && b.r.peers["n1"].met }); took > 500*time.Millisecond {
+		t.Errorf("they met after %v", took)
+	}
 }
