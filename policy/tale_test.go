@@ -2,7 +2,6 @@ package policy
 
 import (
 	"bufio"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -215,28 +214,7 @@ func (s *tale) damage(f []string) {
 }
 
 func (s *tale) order(n *member, f []string, dry bool) {
-	p, err := n.s.Judge(s.parseOrder(f), s.m.clock(n))
-	var refusal *Refusal
-	switch {
-	case errors.As(err, &refusal):
-		s.say("refused by rule %s: %s", refusal.Rule, refusal.Text)
-		return
-	case err != nil:
-		s.say("error: %v", err)
-		return
+	if p, err := n.s.Judge(s.parseOrder(f), s.m.clock(n)); tellPreview(s.say, p, err) && !dry {
+		s.m.give(n, p.Entries)
 	}
-	for _, name := range p.Names {
-		mark := "stays"
-		if name.Changed {
-			mark = "changes"
-		}
-		s.say("%s %s: %s → %s", name.Name, mark, name.Before, name.After)
-	}
-	for _, w := range p.Warnings {
-		s.say("warning: %s", w)
-	}
-	if dry {
-		return
-	}
-	s.m.give(n, p.Entries)
 }

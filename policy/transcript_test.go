@@ -395,30 +395,35 @@ func (s *story) parseOrder(f []string) Order {
 
 func (s *story) order(f []string, dry bool) {
 	p, err := s.state.Judge(s.parseOrder(f), s.now)
+	if !tellPreview(s.say, p, err) || dry {
+		return
+	}
+	s.disk.Entries = append(s.disk.Entries, p.Entries...)
+	s.effects(Step(s.state, Ordered(p.Entries), s.now))
+}
+
+// tellPreview says what an order would change, or why it is refused; false: it is.
+func tellPreview(say func(string, ...any), p Preview, err error) bool {
 	var refusal *Refusal
 	switch {
 	case errors.As(err, &refusal):
-		s.say("refused by rule %s: %s", refusal.Rule, refusal.Text)
-		return
+		say("refused by rule %s: %s", refusal.Rule, refusal.Text)
+		return false
 	case err != nil:
-		s.say("error: %v", err)
-		return
+		say("error: %v", err)
+		return false
 	}
 	for _, n := range p.Names {
 		mark := "stays"
 		if n.Changed {
 			mark = "changes"
 		}
-		s.say("%s %s: %s → %s", n.Name, mark, n.Before, n.After)
+		say("%s %s: %s → %s", n.Name, mark, n.Before, n.After)
 	}
 	for _, w := range p.Warnings {
-		s.say("warning: %s", w)
+		say("warning: %s", w)
 	}
-	if dry {
-		return
-	}
-	s.disk.Entries = append(s.disk.Entries, p.Entries...)
-	s.effects(Step(s.state, Ordered(p.Entries), s.now))
+	return true
 }
 
 // entry brings in an entry of another node, as gossip will.
