@@ -197,16 +197,23 @@ func (s *store) read() (contents, error) {
 	return c, err
 }
 
+// unsignedEntry is an entry as format 1 has it: its value in base64.
+type unsignedEntry struct {
+	policy.Entry
+	Value []byte `json:"value"`
+}
+
 // readEntries reads what is signed, or in a file of format 1 is not yet.
 func (c *contents) readEntries(tx *bolt.Tx) error {
 	if b := tx.Bucket(bucketUnsigned); b != nil {
 		if err := b.ForEach(func(k, v []byte) error {
-			var e policy.Entry
+			var e unsignedEntry
 			if !unseal(v, &e) || !bytes.Equal(dbKey(e.EntryKey()), k) {
 				c.spoilt++
 				return nil
 			}
-			c.unsigned = append(c.unsigned, e)
+			e.Entry.Value = e.Value
+			c.unsigned = append(c.unsigned, e.Entry)
 			return nil
 		}); err != nil {
 			return err
