@@ -90,7 +90,7 @@ func (r *Replica) ask(node policy.NodeID, list []*Sealed) {
 			size += len(list[n].leaf) + len(list[n].path) + 160
 			n++
 		}
-		r.send(node, singlesPacket(r.cfg.Self, list[:n], true))
+		r.send(node, r.ring.singlesPacket(r.cfg.Self, list[:n], true))
 		list = list[n:]
 	}
 }

@@ -195,7 +195,7 @@ func TestCutsThatWereMissedAreMadeUpForInAnyOrder(t *testing.T) {
 	missed := slices.SortedFunc(n.r.Entries(), func(x, y *Sealed) int { return int(recordNumber(y.Entry)) - int(recordNumber(x.Entry)) })
 	disk := maps.Clone(b.disk)
 	for _, s := range missed { // the newest first
-		g.inject("n2", singlesPacket("n1", []*Sealed{s}, false))
+		g.inject("n2", g.ring().singlesPacket("n1", []*Sealed{s}, false))
 		disk[s.Entry.EntryKey()] = s
 	}
 	if len(slices.DeleteFunc(missed, func(s *Sealed) bool { return !strings.Contains(string(s.Entry.Value), `"cut"`) })) < 2 {
@@ -224,7 +224,7 @@ func TestACutOfManyRecordsIsCheap(t *testing.T) {
 		return policy.Entry{Kind: policy.KindAudit, Key: fmt.Sprintf("n1/aa/%d", number), Stamp: policy.Stamp{Wall: epoch.UnixMilli(), Node: "n1"}, Value: encodeRecord(rec)}
 	}
 	list := []policy.Entry{record(5, 0), record(1<<40, 0), record(1<<40+2, 0), record(1<<40+3, 1<<40+1)}
-	g.inject("n2", singlesPacket("n1", sealed(t, 1, list...), false))
+	g.inject("n2", g.ring().singlesPacket("n1", sealed(t, 1, list...), false))
 	if got := held(b.r); len(got) != 2 || len(b.disk) != 2 {
 		t.Errorf("%d held, the summary and the record before it expected: %v", len(got), got)
 	}
@@ -262,7 +262,7 @@ func TestAForkIsKeptAsideAndNoted(t *testing.T) {
 	g.mustAgree(time.Second)
 	g.now = g.now.Add(time.Second)
 	second := newAudit(t, n, AuditConfig{}, nil).Add(order("eve", "y"), g.now) // another number 1 of the chain
-	g.inject("n2", singlesPacket("n1", sealed(t, 1, second...), false))
+	g.inject("n2", g.ring().singlesPacket("n1", sealed(t, 1, second...), false))
 	s, _ := b.r.Get(first[0].EntryKey())
 	if s.Entry.Stamp != first[0].Stamp {
 		t.Errorf("the second stayed")
@@ -273,7 +273,7 @@ func TestAForkIsKeptAsideAndNoted(t *testing.T) {
 	if forks := b.r.Forks(); len(forks) != 1 || forks[0].Entry.Stamp != second[0].Stamp {
 		t.Errorf("forks %v", forks)
 	}
-	g.inject("n2", singlesPacket("n1", sealed(t, 1, second...), false))
+	g.inject("n2", g.ring().singlesPacket("n1", sealed(t, 1, second...), false))
 	if len(b.notes(NoteFork)) != 1 {
 		t.Error("noted twice")
 	}
@@ -282,7 +282,7 @@ func TestAForkIsKeptAsideAndNoted(t *testing.T) {
 func TestNobodyWritesIntoAnothersChain(t *testing.T) {
 	g := newRig(t, 2, 1)
 	e := policy.Entry{Kind: policy.KindAudit, Key: "n2/aa/1", Stamp: policy.Stamp{Wall: epoch.UnixMilli(), Node: "n1"}, Value: []byte("{}")}
-	g.inject("n2", singlesPacket("n1", sealed(t, 1, e), false))
+	g.inject("n2", g.ring().singlesPacket("n1", sealed(t, 1, e), false))
 	b := g.nodes["n2"]
 	if n, _ := b.r.Digest(); n != 0 || len(b.notes(NoteRefused)) != 1 {
 		t.Errorf("%d held, notes %v", n, b.out.Notes)

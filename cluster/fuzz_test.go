@@ -151,7 +151,7 @@ func FuzzReceive(f *testing.F) {
 		g.handle(b, b.r.Up("n1", g.now))
 		packet := a.r.signedPacket(kind, "n2", body)
 		if kind == typeEntries {
-			packet = append(putBytes([]byte{protocolVersion, typeEntries}, "n1"), body...)
+			packet = append(g.ring().head(typeEntries, "n1"), body...)
 		}
 		g.inject("n2", packet)
 		g.inject("n2", packet)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 
 	"github.com/scloudstack/pharos/policy"
@@ -21,16 +22,54 @@ type Member struct {
 type Keyring struct {
 	cluster string
 	keys    map[policy.NodeID]ed25519.PublicKey
+	origins map[policy.NodeID]origin
+}
+
+// origin is what a node takes itself to be: the first 4 octets of the SHA-256 of its cluster's name, and of its address. A
+// node that was started by mistake, as a copy of another or under another cluster's name, has the right keys, and is known by it.
+type origin [8]byte
+
+func originOf(cluster, address string) (o origin) {
+	if addr, err := netip.ParseAddrPort(address); err == nil {
+		address = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()).String()
+	}
+	name, at := sha256.Sum256([]byte("pharos cluster\x00"+cluster)), sha256.Sum256([]byte("pharos address\x00"+address))
+	copy(o[:4], name[:])
+	copy(o[4:], at[:])
+	return o
+}
+
+// expects says what is wrong with the origin in a packet of a node; of one that is not known only the cluster is judged.
+func (k *Keyring) expects(node policy.NodeID, from origin) error {
+	want, known := k.origins[node]
+	if !known {
+		want = originOf(k.cluster, "")
+	}
+	switch {
+	case want == from:
+		return nil
+	case [4]byte(want[:4]) != [4]byte(from[:4]):
+		return fmt.Errorf("it is of another cluster than %q", k.cluster)
+	case known:
+		return errors.New("it takes itself to be at another address than the configuration has: two nodes may be started under its name")
+	}
+	return nil
+}
+
+// head begins a packet.
+func (k *Keyring) head(kind uint8, self policy.NodeID) []byte {
+	from := k.origins[self]
+	return append(putBytes([]byte{protocolVersion, kind}, self), from[:]...)
 }
 
 // NewKeyring makes the keyring of a configuration.
 func NewKeyring(cluster string, members map[policy.NodeID]Member) (*Keyring, error) {
-	k := &Keyring{cluster: cluster, keys: make(map[policy.NodeID]ed25519.PublicKey, len(members))}
+	k := &Keyring{cluster: cluster, keys: make(map[policy.NodeID]ed25519.PublicKey, len(members)), origins: make(map[policy.NodeID]origin, len(members))}
 	for id, m := range members {
 		if len(m.PublicKey) != ed25519.PublicKeySize {
 			return nil, fmt.Errorf("node %s: public key of %d octets, %d expected", id, len(m.PublicKey), ed25519.PublicKeySize)
 		}
-		k.keys[id] = m.PublicKey
+		k.keys[id], k.origins[id] = m.PublicKey, originOf(cluster, m.Address)
 	}
 	return k, nil
 }

@@ -40,7 +40,7 @@ func TestMergingKnowsNoOrder(t *testing.T) {
 			g.rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 			for len(list) > 0 {
 				n := 1 + g.rand.IntN(len(list))
-				if err := g.inject(to, singlesPacket("n1", list[:n], g.rand.IntN(2) == 0)); err != nil {
+				if err := g.inject(to, g.ring().singlesPacket("n1", list[:n], g.rand.IntN(2) == 0)); err != nil {
 					rt.Fatal(err)
 				}
 				list = list[n:]

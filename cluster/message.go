@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/scloudstack/pharos/policy"
@@ -11,10 +12,11 @@ import (
 
 // A packet between replicas, the same as a datagram and on a stream:
 //
-//	protocol version (1) · type (1) · sender (string) · body                                      entries: their authors sign
-//	protocol version (1) · type (1) · sender (string) · recipient (string, empty: all) ·
+//	protocol version (1) · type (1) · sender (string) · origin (8) · body                         entries: their authors sign
+//	protocol version (1) · type (1) · sender (string) · origin (8) · recipient (string, empty: all) ·
 //	  incarnation (8) · counter (8) · body · signature of all this by the sender (64)             everything else
 //
+// Origin is what the sender takes itself to be: see the type.
 // Incarnation and counter only grow, by which a replayed packet is known. A release that speaks a version more sends
 // in it only what goes to nodes that tell of it in their metadata.
 const (
@@ -114,6 +116,13 @@ func (d *Decoder) decode(packet []byte) (m Message, err error) {
 		return m, fmt.Errorf("type %d: %d at most expected", m.kind, typeEnd-1)
 	case m.From == d.self:
 		return m, fmt.Errorf("its sender bears this node's name")
+	}
+	var from origin
+	if copy(from[:], r.take(len(from), "origin")); r.err != nil {
+		return m, r.err
+	}
+	if err := m.ring.expects(m.From, from); err != nil {
+		return m, err
 	}
 	var news hash
 	if m.kind != typeEntries {
@@ -227,9 +236,8 @@ type refusal struct {
 }
 
 // entriesPacket carries whole batches and entries by themselves.
-func entriesPacket(self policy.NodeID, batches [][]*Sealed, wantAck bool) []byte {
-	b := putBytes([]byte{protocolVersion, typeEntries}, self)
-	b = append(b, bit(wantAck))
+func (k *Keyring) entriesPacket(self policy.NodeID, batches [][]*Sealed, wantAck bool) []byte {
+	b := append(k.head(typeEntries, self), bit(wantAck))
 	b = putUvarint(b, uint64(len(batches)))
 	for _, batch := range batches {
 		b = appendBatch(b, batch)
@@ -238,9 +246,8 @@ func entriesPacket(self policy.NodeID, batches [][]*Sealed, wantAck bool) []byte
 }
 
 // singlesPacket carries entries by themselves.
-func singlesPacket(self policy.NodeID, list []*Sealed, wantAck bool) []byte {
-	b := putBytes([]byte{protocolVersion, typeEntries}, self)
-	b = append(b, bit(wantAck), 0)
+func (k *Keyring) singlesPacket(self policy.NodeID, list []*Sealed, wantAck bool) []byte {
+	b := append(k.head(typeEntries, self), bit(wantAck), 0)
 	b = putUvarint(b, uint64(len(list)))
 	for _, s := range list {
 		b = s.append(b)
@@ -258,9 +265,7 @@ func bit(v bool) byte {
 // signedPacket makes a packet that the replica signs; every one has a counter of its own.
 func (r *Replica) signedPacket(kind uint8, to policy.NodeID, body []byte) []byte {
 	r.counter++
-	b := make([]byte, 0, len(body)+len(r.cfg.Self)+len(to)+96)
-	b = putBytes(append(b, protocolVersion, kind), r.cfg.Self)
-	b = putBytes(b, to)
+	b := putBytes(slices.Grow(r.ring.head(kind, r.cfg.Self), len(body)+len(to)+96), to)
 	b = putU64(b, r.incarnation)
 	b = putU64(b, r.counter)
 	b = append(b, body...)

@@ -101,6 +101,16 @@ func (g *rig) config(id policy.NodeID) Config {
 	}
 }
 
+// ring is what the nodes judge by.
+func (g *rig) ring() *Keyring {
+	g.t.Helper()
+	ring, err := NewKeyring("test", g.members)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return ring
+}
+
 // start starts a node by what is on its disk.
 func (g *rig) start(id policy.NodeID, disk map[policy.EntryKey]*Sealed) *node {
 	g.t.Helper()

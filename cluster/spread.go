@@ -13,7 +13,7 @@ func (r *Replica) spread(list []*Sealed, wantAck bool, now time.Time) {
 	size := 0
 	flush := func() {
 		if len(packet) > 0 {
-			r.deliver(entriesPacket(r.cfg.Self, packet, wantAck), now)
+			r.deliver(r.ring.entriesPacket(r.cfg.Self, packet, wantAck), now)
 			packet, size = nil, 0
 		}
 	}
@@ -30,7 +30,7 @@ func (r *Replica) spread(list []*Sealed, wantAck bool, now time.Time) {
 	}
 	flush()
 	if len(rest) > 0 {
-		r.deliver(singlesPacket(r.cfg.Self, rest, wantAck), now)
+		r.deliver(r.ring.singlesPacket(r.cfg.Self, rest, wantAck), now)
 	}
 }
 

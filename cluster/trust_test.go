@@ -31,8 +31,8 @@ func TestForgedEntriesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, packet := range map[string][]byte{
-		"alone":   singlesPacket("n3", forged, false),
-		"a batch": entriesPacket("n3", [][]*Sealed{forged}, false),
+		"alone":   g.ring().singlesPacket("n3", forged, false),
+		"a batch": g.ring().entriesPacket("n3", [][]*Sealed{forged}, false),
 	} {
 		b.out = Out{}
 		if err := g.inject("n2", packet); err != nil {
@@ -47,7 +47,7 @@ func TestForgedEntriesAreRefused(t *testing.T) {
 		}
 	}
 	other := sealedIn(t, "another cluster", 1, policy.Entry{Kind: policy.KindDrain, Key: "site/s2", Stamp: policy.Stamp{Wall: 9, Node: "n1"}})
-	if g.inject("n2", singlesPacket("n1", other, false)); len(b.notes(NoteRefused)) == 0 || len(b.out.Keep) > 0 {
+	if g.inject("n2", g.ring().singlesPacket("n1", other, false)); len(b.notes(NoteRefused)) == 0 || len(b.out.Keep) > 0 {
 		t.Error("an entry of another cluster is taken in")
 	}
 }
@@ -241,7 +241,7 @@ func TestEntriesOfUnknownAuthorsAreParkedAndJudgedAgain(t *testing.T) {
 	// What is forged does not come in by waiting.
 	reconfigure(cfg)
 	forged := sealedIn(t, "test", 2, policy.Entry{Kind: policy.KindDrain, Key: "site/s9", Stamp: policy.Stamp{Wall: epoch.UnixMilli(), Node: "n9"}})
-	g.inject("n2", singlesPacket("n1", forged, false))
+	g.inject("n2", g.ring().singlesPacket("n1", forged, false))
 	if b.r.Parked() != 1 {
 		t.Fatalf("%d parked", b.r.Parked())
 	}
@@ -259,7 +259,7 @@ func TestEntriesOfUnknownAuthorsAreParkedAndJudgedAgain(t *testing.T) {
 func TestParkingIsBounded(t *testing.T) {
 	g := newRig(t, 2, 1)
 	for i := range 3 * maxParked {
-		g.inject("n2", singlesPacket("n1", sealedIn(t, "test", 9, policy.Entry{Kind: policy.KindDrain, Key: fmt.Sprint(i), Stamp: policy.Stamp{Wall: epoch.UnixMilli(), Node: "n9"}, Value: make([]byte, 2000)}), false))
+		g.inject("n2", g.ring().singlesPacket("n1", sealedIn(t, "test", 9, policy.Entry{Kind: policy.KindDrain, Key: fmt.Sprint(i), Stamp: policy.Stamp{Wall: epoch.UnixMilli(), Node: "n9"}, Value: make([]byte, 2000)}), false))
 	}
 	if p := g.nodes["n2"].r.parked; len(p.list) > maxParked || p.bytes > maxParkedBytes || len(p.list) < 100 {
 		t.Errorf("%d entries, %d octets", len(p.list), p.bytes)
@@ -297,7 +297,7 @@ func TestWhatALeavingNodeWroteStaysAndNothingMoreOfIt(t *testing.T) {
 	}
 	// Anything more under its key is refused.
 	late := sealed(t, 3, policy.Entry{Kind: policy.KindDrain, Key: "site/s2", Stamp: policy.Stamp{Wall: g.now.UnixMilli(), Node: "n3"}})
-	g.inject("n1", singlesPacket("n2", late, false))
+	g.inject("n1", g.ring().singlesPacket("n2", late, false))
 	if n, _ := a.r.Digest(); n != 1 || len(a.notes(NoteRefused)) != 1 {
 		t.Errorf("n1 holds %d, notes %v", n, a.out.Notes)
 	}
@@ -356,12 +356,12 @@ func TestWhatANodeWroteWithAFormerKeyStaysAndNothingMoreOfIt(t *testing.T) {
 
 	// Anything more under the old key is refused, also where its holder vouches for itself.
 	late := sealed(t, 3, policy.Entry{Kind: policy.KindDrain, Key: "site/s2", Stamp: policy.Stamp{Wall: g.now.UnixMilli(), Node: "n3"}})
-	g.inject("n1", singlesPacket("n3", late, false))
+	g.inject("n1", g.ring().singlesPacket("n3", late, false))
 	if n, _ := a.r.Digest(); n != 1 || len(a.notes(NoteRefused)) != 1 {
 		t.Errorf("n1 holds %d, notes %v", n, a.out.Notes)
 	}
 	late[0] = late[0].countersign("test", "n3", key)
-	g.inject("n1", singlesPacket("n3", late, false))
+	g.inject("n1", g.ring().singlesPacket("n3", late, false))
 	if n, _ := a.r.Digest(); n != 1 || len(a.notes(NoteRefused)) != 2 {
 		t.Errorf("n1 holds %d, notes %v", n, a.out.Notes)
 	}
@@ -473,6 +473,34 @@ func TestWhatALostSiteWritesIsNotTaken(t *testing.T) {
 		want := s.Entry.Key != "meanwhile"
 		if got := g.nodes["n1"].r.take(s, "n2", g.now); got != want {
 			t.Errorf("%s: taken %v, want %v", s, got, want)
+		}
+	}
+}
+
+// A node that was started as a copy of another, or under another cluster's name, has the right keys: its packets are known by
+// what it takes itself to be, and none is read.
+func TestPacketsTellWhereTheirSenderTakesItselfToBe(t *testing.T) {
+	g := newRig(t, 2, 1)
+	e := g.entry(g.nodes["n1"], policy.KindDrain, "site/s1", "x")
+	for name, tt := range map[string]struct{ cluster, address, want string }{
+		"as configured":   {"test", "127.1.0.1:7946", ""},
+		"the long form":   {"test", "[::ffff:127.1.0.1]:7946", ""},
+		"another address": {"test", "127.1.0.9:7946", "at another address than the configuration has"},
+		"another port":    {"test", "127.1.0.1:7947", "at another address than the configuration has"},
+		"another cluster": {"other", "127.1.0.1:7946", `it is of another cluster than "test"`},
+	} {
+		ring, err := NewKeyring(tt.cluster, map[policy.NodeID]Member{"n1": {Address: tt.address, PublicKey: g.members["n1"].PublicKey}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := g.nodes["n2"]
+		b.out = Out{}
+		err = g.inject("n2", ring.singlesPacket("n1", sealed(t, 1, e), false))
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+		if len(b.notes(NoteRefused)) > 0 {
+			t.Errorf("%s: what is a mistake is noted as a forgery", name)
 		}
 	}
 }

@@ -3,9 +3,11 @@ package faults
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +80,9 @@ func TestWrongCompany(t *testing.T) {
 			if after, err := digest(a); err != nil || after != before {
 				t.Errorf("the answers of edge-a1 had digest %s, now %s %v", before, after, err)
 			}
+			if list := causes(t, a); tt.foreign && slices.ContainsFunc(list, func(c string) bool { return strings.HasPrefix(c, "entries/") }) {
+				t.Errorf("what the odd one sends is taken for more than a mistake: %v", list)
+			}
 			b.Stop()
 			tt.right(t)
 			b.Start()
@@ -130,8 +135,32 @@ func second(t *testing.T, l *lab.Lab, n *lab.Node) {
 	}()
 	l.Eventually(20*time.Second, said(p, log.Name(), "gossip: node refused", "it bears this node's name: two nodes are started as edge-b1"))
 	l.Eventually(20*time.Second, logged(l.Node("edge-a1"), "gossip: node refused", "node=edge-b1", "two nodes may be started as edge-b1"))
-	l.Steady(2*time.Second, l.Answers(steered, "203.0.113.10"))
+	before := causes(t, l.Node("edge-a1"))
+	l.Eventually(20*time.Second, func() error { // once its API is open
+		pharos := exec.Command(l.Topology().Program, "override", "set", steered, "198.18.1.2", "--unlisted", "--reason", "of the second", "--data-dir", filepath.Join(dir, "data"))
+		if out, err := pharos.CombinedOutput(); pharos.ProcessState.ExitCode() != 3 {
+			return fmt.Errorf("an order given on the second: %w\n%s", err, out)
+		}
+		return nil
+	})
+	l.Steady(3*time.Second, l.Answers(steered, "203.0.113.10"))
 	l.Steady(time.Second, state(l.Node("edge-a1"), "edge-b1", "alive"))
+	if after := causes(t, l.Node("edge-a1")); !slices.Equal(after, before) {
+		t.Errorf("the second of a name changes the alarms from %v to %v", before, after)
+	}
+}
+
+// causes are those of a node's alarms.
+func causes(t *testing.T, n *lab.Node) (list []string) {
+	t.Helper()
+	all, err := alarms(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		list = append(list, a.Cause)
+	}
+	return list
 }
 
 // said, for Eventually: a program that runs has logged a line with all of these.
