@@ -15,6 +15,9 @@ import (
 // gave it). Nothing is changed; Preview.Entries are what to store, and then
 // to tell with Step(Ordered(...)).
 func (s *State) Judge(o Order, now time.Time) (Preview, error) {
+	if err := o.CheckText(); err != nil {
+		return Preview{}, err
+	}
 	base := s.fork()
 	Step(base, Tick{}, now) // what time alone changes is no effect of the order
 	list, notes, err := base.entriesOf(o)

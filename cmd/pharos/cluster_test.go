@@ -356,7 +356,7 @@ func TestSiteState(t *testing.T) {
 		"suspects itself": {Votes: true, Heard: true, Abstains: true, Requires: requires},
 		"not judged":      {},
 	} {
-		if got := siteState(s, noon).text; got != want {
+		if got := string(siteState(s, noon).text); got != want {
 			t.Errorf("%+v: %q, want %q", s, got, want)
 		}
 	}
@@ -374,7 +374,7 @@ func TestUnknownEndpointsAreNotCalledDown(t *testing.T) {
 		"none": nil, "2 up": of(policy.Up, policy.Up), "1 of 2 up": of(policy.Up, policy.Unknown),
 		"0 of 2 up": of(policy.Down, policy.Unknown), "2 unknown": of(policy.Unknown, policy.Unknown),
 	} {
-		if got := endpointsUp(services, "city-a").text; got != want {
+		if got := string(endpointsUp(services, "city-a").text); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
@@ -387,10 +387,10 @@ func TestUnknownEndpointsAreNotCalledDown(t *testing.T) {
 // TestSentencesAreBrokenOnATerminal wants a line that is too long broken there, and whole for grep.
 func TestSentencesAreBrokenOnATerminal(t *testing.T) {
 	text := strings.TrimSpace(strings.Repeat("four ", 20))
-	if got := (&page{}).wrap(text, 10, 4); got != text {
+	if got := (&page{}).wrap(text, 10, 4); string(got) != text {
 		t.Errorf("without a terminal: %q", got)
 	}
-	for i, line := range strings.Split((&page{width: 50}).wrap(text, 10, 4), "\n") {
+	for i, line := range strings.Split(string((&page{width: 50}).wrap(text, 10, 4)), "\n") {
 		n := len(line)
 		if i == 0 {
 			n += 10

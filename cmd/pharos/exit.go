@@ -76,7 +76,7 @@ func (a *app) finish(cmd *cobra.Command, err error) int {
 		fmt.Fprintf(a.err, "pharos: %s\nSee '%s --help'.\n", err, cmd.CommandPath())
 		return exitUsage
 	case errors.As(err, &part):
-		fmt.Fprintf(a.err, "pharos: done in part: %s\n", err)
+		fmt.Fprintf(a.err, "pharos: done in part: %s\n", escaped{err})
 		return exitPart
 	case errors.As(err, &said):
 		return exitFailed
@@ -106,9 +106,9 @@ func (a *app) printError(cmd *cobra.Command, err error) {
 	}
 	switch {
 	case isSent:
-		fmt.Fprintf(a.err, "pharos: %s\n", sent)
+		fmt.Fprintf(a.err, "pharos: %s\n", escaped{sent})
 		for _, p := range sent.Problems {
-			fmt.Fprintf(a.err, "  %s\n", p)
+			fmt.Fprintf(a.err, "  %s\n", escaped{p})
 		}
 		a.printWayOut(cmd, sent)
 	case errors.As(err, &wrong):

@@ -61,7 +61,7 @@ func (p *page) explanation(e policy.Explanation) {
 	t.add(cs(dim, "revision"), cf("%d (%s)", e.Revision, short(e.Digest)))
 	if m := e.Move; m != nil {
 		text := fmt.Sprintf("%d, %s ago: %s", m.Number, since(e.Now, m.Start), m.Cause)
-		t.add(cs(dim, "move"), c(p.wrap(text, 12, 12)))
+		t.add(cs(dim, "move"), cell{text: p.wrap(text, 12, 12)})
 	}
 	if r := e.Rests; r != nil {
 		t.add(cs(dim, "rests on"), cf("%s %s, written on %s at %s", r.Kind, r.Key, r.Stamp.Node, clock(e.Now, r.Stamp.Time())))
@@ -98,13 +98,13 @@ func (p *page) candidates(e policy.Explanation) {
 		if !ep.Candidate {
 			role = cs(dim, "no candidate: "+ep.Why)
 		}
-		mark := " "
+		mark := shown(" ")
 		if ep.InSet {
 			mark = p.paint(green, "*")
 		}
 		h := health(ep.Health)
 		p.linef("%s %s in %s · %s%s · %s", mark, p.paint(bold, strings.Join(ep.Addresses, " ")), siteList(ep.Sites),
-			p.paint(h.style, h.text), quoted(" for ", since(e.Now, ep.Since)), p.paint(role.style, role.text))
+			p.cell(h), quoted(" for ", since(e.Now, ep.Since)), p.cell(role))
 		t := &table{indent: "      "}
 		for _, target := range ep.Targets {
 			t.add(evidence(target, e.Now)...)

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/scloudstack/pharos/policy"
 )
 
 // style is how a word looks on a terminal.
@@ -66,12 +68,34 @@ func (a *app) show(v any, people func(p *page)) error {
 	return nil
 }
 
-func (p *page) linef(format string, args ...any) { fmt.Fprintf(p.w, format+"\n", args...) }
+// shown is text that may be escaped as it is: what is not printable in it is the program's own.
+type shown string
+
+// show is text that may come from anywhere: a peer's entries were not judged by this node.
+func show(text string) shown { return shown(policy.Printable(text)) }
+
+// escaped formats a value, and makes of it what may be shown.
+type escaped struct{ value any }
+
+func (v escaped) Format(f fmt.State, verb rune) {
+	_, _ = io.WriteString(f, policy.Printable(fmt.Sprintf(fmt.FormatString(f, verb), v.value)))
+}
+
+// linef prints a line. Only what the format says, and what is shown already, is escaped as it is.
+func (p *page) linef(format string, args ...any) {
+	for i, a := range args {
+		if _, ok := a.(shown); !ok {
+			args[i] = escaped{a}
+		}
+	}
+	fmt.Fprintf(p.w, format+"\n", args...)
+}
 
 // wrap breaks a sentence that begins after so many columns; what does not fit stands below, indented.
-func (p *page) wrap(text string, after, indent int) string {
+func (p *page) wrap(s string, after, indent int) shown {
+	text := policy.Printable(s)
 	if p.width < indent+40 {
-		return text
+		return shown(text)
 	}
 	var b strings.Builder
 	for i, word := range strings.Split(text, " ") {
@@ -88,29 +112,31 @@ func (p *page) wrap(text string, after, indent int) string {
 		b.WriteString(word)
 		after += n
 	}
-	return b.String()
+	return shown(b.String())
 }
 
 func (p *page) heading(text string) { p.linef("\n%s", p.paint(bold, text)) }
 
-func (p *page) paint(s style, text string) string {
-	if !p.color || s == plain || text == "" {
-		return text
+func (p *page) paint(s style, text string) shown { return p.cell(cs(s, text)) }
+
+func (p *page) cell(c cell) shown {
+	if !p.color || c.style == plain || c.text == "" {
+		return c.text
 	}
-	return "\x1b[" + string(s) + "m" + text + "\x1b[0m"
+	return "\x1b[" + shown(c.style) + "m" + c.text + "\x1b[0m"
 }
 
 // cell is one word or phrase of a table.
 type cell struct {
-	text  string
+	text  shown
 	style style
 }
 
-func c(text string) cell { return cell{text: text} }
+func c(text string) cell { return cell{text: show(text)} }
 
-func cf(format string, args ...any) cell { return cell{text: fmt.Sprintf(format, args...)} }
+func cf(format string, args ...any) cell { return c(fmt.Sprintf(format, args...)) }
 
-func cs(s style, text string) cell { return cell{text, s} }
+func cs(s style, text string) cell { return cell{show(text), s} }
 
 // table aligns its columns; the last one may be as long as it likes.
 type table struct {
@@ -137,7 +163,7 @@ func (p *page) table(t *table) {
 				width = append(width, 0)
 			}
 			if i < len(row)-1 { // what stands last needs no room behind it
-				width[i] = max(width[i], utf8.RuneCountInString(cell.text))
+				width[i] = max(width[i], utf8.RuneCountInString(string(cell.text)))
 			}
 		}
 	}
@@ -145,12 +171,12 @@ func (p *page) table(t *table) {
 		var b strings.Builder
 		b.WriteString(t.indent)
 		for i, cell := range row {
-			b.WriteString(p.paint(cell.style, cell.text))
+			b.WriteString(string(p.cell(cell)))
 			if i < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell.text)+2))
+				b.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(string(cell.text))+2))
 			}
 		}
-		p.linef("%s", strings.TrimRight(b.String(), " "))
+		p.linef("%s", shown(strings.TrimRight(b.String(), " ")))
 	}
 }
 

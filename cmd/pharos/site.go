@@ -58,7 +58,7 @@ func siteNodes(s api.Status, site policy.SiteID) string {
 		}
 		word := string(m.Node)
 		if state := memberState(m); m.State != api.Alive {
-			word += " (" + state.text + ")"
+			word += " (" + string(state.text) + ")"
 		}
 		words = append(words, word)
 	}

@@ -179,7 +179,12 @@ func (p *page) zones(zones []api.Zone) {
 	p.table(t)
 	for _, z := range zones {
 		if z.Problem != "" {
-			p.linef("  %s %s", p.paint(red, z.Name), strings.ReplaceAll(z.Problem, "\n", "\n    "))
+			first, rest, more := strings.Cut(z.Problem, "\n")
+			p.linef("  %s %s", p.paint(red, z.Name), first)
+			for more {
+				first, rest, more = strings.Cut(rest, "\n")
+				p.linef("    %s", first)
+			}
 		}
 		for _, w := range z.Warnings {
 			p.linef("  %s %s", p.paint(yellow, "warning:"), w)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/scloudstack/pharos/policy"
 )
 
 // Facilities and severities of RFC 5424, section 6.2.1.
@@ -111,7 +113,8 @@ func (s *Syslog) write(ctx context.Context, packet []byte) error {
 }
 
 // format is the message on the wire (RFC 5424, section 6), without structured
-// data. The text is UTF-8 without a BOM, which many receivers would show.
+// data. The text is UTF-8 without a BOM, which many receivers would show, and no character
+// of it lets one message look like two.
 func (m Message) format(head string) []byte {
 	b := make([]byte, 0, 256)
 	b = append(b, '<')
@@ -123,7 +126,7 @@ func (m Message) format(head string) []byte {
 	b = append(b, ' ')
 	b = append(b, field(m.ID, 32)...)
 	b = append(b, " - "...)
-	b = append(b, oneLine(m.Text)...)
+	b = append(b, policy.Printable(m.Text)...)
 	return cut(b)
 }
 
@@ -139,16 +142,6 @@ func field(s string, most int) string {
 		return "-"
 	}
 	return s[:min(len(s), most)]
-}
-
-// oneLine takes out what would let one message look like two.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
 }
 
 // cut bounds a packet, at the end of a character, and marks what is missing.

@@ -91,8 +91,9 @@ func TestSyslogMessageIsBoundedAndOfOneLine(t *testing.T) {
 		name, host, id, text, want string
 	}{
 		{"no name", "", "", "x", "<14>1 2026-11-23T17:00:00.000000Z - pharos 1 - - x"},
-		{"a forged line", "a b\n", "al arm", "one\n<0>1 two\x00", "<14>1 2026-11-23T17:00:00.000000Z a_b_ pharos 1 al_arm - one <0>1 two "},
-		{"bad UTF-8", "h", "i", "\xff", "<14>1 2026-11-23T17:00:00.000000Z h pharos 1 i - ?"},
+		{"a forged line", "a b\n", "al arm", "one\n<0>1 two\x00", "<14>1 2026-11-23T17:00:00.000000Z a_b_ pharos 1 al_arm - one\\u000a<0>1 two\\u0000"},
+		{"a character that turns others round", "h", "i", "a\u202eb", "<14>1 2026-11-23T17:00:00.000000Z h pharos 1 i - a\\u202eb"},
+		{"bad UTF-8", "h", "i", "\xff", "<14>1 2026-11-23T17:00:00.000000Z h pharos 1 i - \\xff"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := Message{Facility: 1, Severity: SeverityInfo, Time: came, ID: tt.id, Text: tt.text}

@@ -192,6 +192,7 @@ func TestTokensFile(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"good", "# none\n\n  " + readToken + "\tread  x # comment\n", ""},
 		{"too few words", readToken + " read\n", "tokens:1: 2 words: expected TOKEN ROLE NAME"},
+		{"a name that is not printable", readToken + " read x\x1b[2J\n", `tokens:1: the name "x\x1b[2J" has characters that are not printable`},
 		{"too short", "\nhunter2 read x\n", "tokens:2: the token has 7 characters"},
 		{"unknown role", readToken + " root x\n", `unknown role "root": expected read, operate, approve, admin`},
 		{"twice", readToken + " read x\n" + readToken + " admin y\n", "tokens:2: the token or the name y is there already"},

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/scloudstack/pharos/internal/bounded"
+	"github.com/scloudstack/pharos/policy"
 )
 
 // minToken is the shortest token that is taken: anything shorter was made up
@@ -67,6 +68,9 @@ func parseToken(line string) (*token, error) {
 	role, err := ParseRole(fields[1])
 	if err != nil {
 		return nil, err
+	}
+	if policy.Printable(fields[2]) != fields[2] { // it is the author of orders
+		return nil, fmt.Errorf("the name %q has characters that are not printable", fields[2])
 	}
 	return &token{hash: sha256.Sum256([]byte(fields[0])), role: role, name: fields[2]}, nil
 }

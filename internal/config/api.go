@@ -2,6 +2,8 @@ package config
 
 import (
 	"path/filepath"
+
+	"github.com/scloudstack/pharos/policy"
 )
 
 // api reads how people and programs reach the node.
@@ -56,7 +58,11 @@ func (r *reading) grants(n *node, schema, who string) Grants {
 			r.each(v, who, true, func(v *node) {
 				var s string
 				r.text(&s)(v)
-				if s != "" {
+				switch {
+				case s == "":
+				case policy.Printable(s) != s: // it is the author of orders
+					r.errorf(v, "%q has characters that are not printable", s)
+				default:
 					*dst = append(*dst, s)
 				}
 			})

@@ -24,6 +24,10 @@ const orderWait = 5 * time.Second
 // order never waits for a large zone, or for a file that can't be read.
 func (n *Node) Order(ctx context.Context, o policy.Order, g api.Giving) (api.OrderResult, error) {
 	result := api.OrderResult{DryRun: g.DryRun, Author: o.Author}
+	if err := o.CheckText(); err != nil {
+		return result, fmt.Errorf("%w: %w", api.ErrInvalid, err)
+	}
+	o.Reason = strings.TrimSpace(o.Reason)
 	if o.Kind == policy.KindAck && n.ackOwn(ctx, o, g.DryRun) {
 		result.Local = true
 		return result, nil
