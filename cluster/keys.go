@@ -24,6 +24,12 @@ type gossipKeys struct {
 	file [][]byte
 }
 
+// CheckKeysFile says what keeps a node from using a file of gossip keys. Nil: nothing does.
+func CheckKeysFile(path string) error {
+	_, err := readKeys(path)
+	return err
+}
+
 // readKeys reads a keys_file: base64 of 16, 24 or 32 octets a line; the first is used to send. Empty lines and lines that
 // begin with # are skipped.
 func readKeys(path string) ([][]byte, error) {

@@ -15,6 +15,7 @@ import (
 	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/internal/config"
 	"github.com/scloudstack/pharos/internal/delegation"
+	"github.com/scloudstack/pharos/internal/node"
 	"github.com/scloudstack/pharos/policy"
 	"github.com/scloudstack/pharos/zones"
 )
@@ -116,6 +117,7 @@ func (a *app) load(f checkFlags) *checked {
 	case err != nil:
 		c.fail(err)
 	}
+	c.warn(node.CheckKeysFile(settings))
 	c.loadZones(settings.Zones)
 	warnings, err = config.CheckZones(settings, c.zones)
 	c.warn(warnings)

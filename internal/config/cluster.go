@@ -49,6 +49,9 @@ func (r *reading) cluster(n *node) {
 		optional("observers", integer(r.decoder, &c.Observers, 1, 16)),
 		optional("drills", r.boolean(&c.Drills)),
 	)
+	if v := n.get("keys_file"); v != nil {
+		s.keysAt = v.at
+	}
 }
 
 // publicKey reads the public half of a node's key: ed25519:BASE64.

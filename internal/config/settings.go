@@ -58,6 +58,7 @@ type Settings struct {
 
 	digest [32]byte
 	names  map[string]place // of each steered name
+	keysAt place            // of cluster.keys_file
 }
 
 // Node is one running pharos serve.
@@ -107,6 +108,11 @@ type Grants struct {
 // node is left out of it, and so are comments, style and the cutting into
 // files. The order of entries counts.
 func (s *Settings) Digest() [32]byte { return s.digest }
+
+// KeysFileProblem puts what is wrong with the file of the gossip keys where the configuration names it.
+func (s *Settings) KeysFileProblem(err error) Problem {
+	return s.keysAt.problem("cluster.keys_file: " + err.Error() + ": the node would hear no other")
+}
 
 // Gossips says whether the node speaks to others.
 func (s *Settings) Gossips() bool { return s.Cluster.KeysFile != "" && len(s.Nodes) > 1 }

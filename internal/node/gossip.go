@@ -8,8 +8,21 @@ import (
 	"time"
 
 	"github.com/scloudstack/pharos/cluster"
+	"github.com/scloudstack/pharos/internal/config"
 	"github.com/scloudstack/pharos/policy"
 )
+
+// CheckKeysFile warns of a file of gossip keys that the node could not use: it would start all the same. Away from
+// the nodes that the configuration is for, the file need not be there.
+func CheckKeysFile(s *config.Settings) config.Warnings {
+	if !s.Gossips() {
+		return nil
+	}
+	if err := cluster.CheckKeysFile(s.Cluster.KeysFile); err != nil {
+		return config.Warnings{s.KeysFileProblem(err)}
+	}
+	return nil
+}
 
 const (
 	gossipRetry = 5 * time.Second        // how long after a failure the sockets are tried again
