@@ -22,8 +22,8 @@ func (h handlers) registerCluster(api huma.API) {
 
 func (h handlers) registerAudit(api huma.API) {
 	type auditInput struct {
-		Node  policy.NodeID `query:"node" maxLength:"64" doc:"records of this node; none: of all"`
-		Kind  string        `query:"kind" maxLength:"64" doc:"records of this kind; none: of all" example:"order"`
+		Node  policy.NodeID `query:"node" maxLength:"64" doc:"records of this node, which is configured or has a chain here; none: of all"`
+		Kind  string        `query:"kind" maxLength:"64" doc:"records of this kind, a known one; none: of all" example:"order"`
 		Since time.Time     `query:"since" doc:"records from this time on"`
 		Limit int           `query:"limit" minimum:"1" maximum:"10000" default:"100" doc:"the newest so many"`
 	}

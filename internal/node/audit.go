@@ -10,6 +10,7 @@ import (
 	"github.com/scloudstack/pharos/cluster"
 	"github.com/scloudstack/pharos/internal/alert"
 	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/internal/config"
 	"github.com/scloudstack/pharos/policy"
 )
 
@@ -167,6 +168,36 @@ func changeRecords(list []policy.Change) []cluster.Record {
 	return records
 }
 
+// auditKinds are the kinds of records: what policy calls a change (recordChanges), what people do, and the audit's own.
+var auditKinds = []string{
+	"alarm", "audit chain", "audit retention", "configuration", "node", "order", "order set aside", "override", "service", "target", "vote", "zone",
+}
+
+// knownAudit refuses a query for a kind or a node that there is not: a typing error finds nothing, which would read as if
+// nothing had been done. What is on record counts as known, whatever wrote it.
+func knownAudit(all []cluster.Listed, nodes []config.Node, q api.AuditQuery) error {
+	kinds, names := slices.Clone(auditKinds), []string{}
+	for _, n := range nodes {
+		names = append(names, string(n.Name))
+	}
+	for _, r := range all {
+		node, _, _ := strings.Cut(r.Chain, "/")
+		kinds, names = append(kinds, r.What), append(names, node)
+	}
+	for _, word := range []struct {
+		what, asked string
+		known       []string
+	}{{"kind", q.Kind, kinds}, {"node", string(q.Node), names}} {
+		if word.asked == "" || slices.Contains(word.known, word.asked) {
+			continue
+		}
+		slices.Sort(word.known)
+		return fmt.Errorf("%w: no %s %q in the audit: expected one of %s", api.ErrInvalid, word.what, word.asked,
+			strings.Join(slices.Compact(word.known), ", "))
+	}
+	return nil
+}
+
 // auditPage picks the newest records that are asked for.
 func auditPage(all []cluster.Listed, q api.AuditQuery) api.AuditPage {
 	page := api.AuditPage{Records: []api.AuditRecord{}}
@@ -236,7 +267,11 @@ func (n *Node) Audit(ctx context.Context, q api.AuditQuery) (api.AuditPage, erro
 	if err != nil {
 		return api.AuditPage{}, err
 	}
-	return auditPage(cluster.Records(held), q), nil
+	all := cluster.Records(held)
+	if err := knownAudit(all, n.situation().running.settings.Nodes, q); err != nil {
+		return api.AuditPage{}, err
+	}
+	return auditPage(all, q), nil
 }
 
 // VerifyAudit checks the hash chains.
