@@ -12,7 +12,7 @@ import (
 // is quicker than that.
 const wellFor = 15 * time.Second
 
-// heartbeat asks a URL again and again while all is well. A switch at the other
+// heartbeat asks a URL again and again while the cluster works (policy.State.Well). A switch at the other
 // end raises the alarm when it does not: also when this node, its host or its
 // line is gone.
 type heartbeat struct {

@@ -143,8 +143,8 @@ func (s *Sender) SendWhile(wanted func() bool, e Event) {
 	}
 }
 
-// Well says whether all is well at the moment: the heartbeat goes out while it
-// is. It has to be said again and again, so that a node that hangs falls silent.
+// Well says whether the cluster works at the moment: the heartbeat goes out while it
+// does. It has to be said again and again, so that a node that hangs falls silent.
 func (s *Sender) Well(ok bool) { s.beat.say(ok, time.Now()) }
 
 // Run sends until ctx ends, and joins its goroutines. Events that are under
