@@ -502,3 +502,45 @@ func TestReasonsOfPeers(t *testing.T) {
 		t.Errorf("reason %q", got)
 	}
 }
+
+// A node without the role probe says who judges a target, and by what evidence, in place of a word of its own.
+func TestProbedByOthers(t *testing.T) {
+	cfg := threeSites(bigConfig(2))
+	cfg.Nodes[0].Probes = false
+	s, _ := Start(cfg, Stored{Stamped: epochStart}, epochStart)
+	now := epochStart
+	target := s.ix.cfg.Services[0].Endpoints[0].At[0].Targets[0]
+	look := func() (TargetStatus, string) {
+		ex, err := s.Explain(Query{Name: s.ix.services[0].Names[0]}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ep := range ex.Candidates {
+			for _, st := range ep.Targets {
+				if st.Target == target {
+					return st, ep.Detail
+				}
+			}
+		}
+		t.Fatalf("explain tells nothing of %s", target)
+		panic("unreachable")
+	}
+	if st, _ := look(); st.Here || st.Detail != "not probed by this node: no site says anything" {
+		t.Errorf("before anybody spoke: %+v", st)
+	}
+	hear(s, 1, now, func(States) {})
+	if st, detail := look(); st.Health != Up || st.Detail != "not probed by this node: up for city-b, remote" || detail != st.Detail {
+		t.Errorf("up: %+v, %q", st, detail)
+	}
+	i := s.ix.targetOf[target]
+	hear(s, 2, now, func(st States) { st.set(i, Down) })
+	Step(s, Reasons{"edge-b", []Reason{{target, "503 from 203.0.113.10:443", now}}}, now)
+	if st, _ := look(); st.Health != Down || st.Reason != "503 from 203.0.113.10:443, says edge-b" || st.Detail != "not probed by this node: down for city-b, remote" {
+		t.Errorf("down: %+v", st)
+	}
+	cfg = bigConfig(2)
+	cfg.Nodes[0].Probes = false
+	if s, _ = Start(cfg, Stored{Stamped: epochStart}, epochStart); s.targetDetail(0) != "not probed by this node, nor by another" {
+		t.Errorf("alone: %q", s.targetDetail(0))
+	}
+}

@@ -195,8 +195,14 @@ func (s *State) counting(in *serviceInfo, e int, f func(i int) bool) string {
 	return ""
 }
 
-// targetDetail is a target's state in words.
+// targetDetail is a target's state in words: what this node finds, or who says what of one that it leaves to others.
 func (s *State) targetDetail(i int) string {
+	switch {
+	case !s.here[i] && s.ix.alone:
+		return "not probed by this node, nor by another"
+	case !s.here[i]:
+		return "not probed by this node: " + s.why(i)
+	}
 	fall := 0
 	if n, ok := s.ix.siteOf[s.ix.targets[i].Site]; ok {
 		fall = s.paths[n].fall()

@@ -81,10 +81,14 @@ func (s *State) siteStatus(i int) SiteStatus {
 
 func (s *State) targetStatus(i int) TargetStatus {
 	t := &s.targets[i]
-	return TargetStatus{
+	st := TargetStatus{
 		Target: s.ix.targets[i].ID, Label: s.ix.targets[i].Label, Health: s.verdicts[i].state, Detail: s.targetDetail(i),
-		Since: s.verdicts[i].since, Seen: t.seen, Latency: t.latency, Reason: t.reason,
+		Since: s.verdicts[i].since, Here: s.here[i], Seen: t.seen, Latency: t.latency, Reason: t.reason,
 	}
+	if !st.Here {
+		st.Reason = s.told(i)
+	}
+	return st
 }
 
 func wordOf(e Entry) WordStatus {

@@ -61,11 +61,12 @@ type TargetStatus struct {
 	Target  TargetID      `json:"target"`
 	Label   string        `json:"label"`
 	Health  HealthState   `json:"health"`
-	Detail  string        `json:"detail"`            // "up", "failing, 2 of 3", "answers again, 4 of 10", "never probed"
+	Detail  string        `json:"detail"`            // "up", "failing, 2 of 3", "answers again, 4 of 10", "never probed", "not probed by this node: up for city-a"
 	Since   time.Time     `json:"since,omitzero"`    // when the health became what it is
-	Seen    time.Time     `json:"seen,omitzero"`     // the last result
-	Latency time.Duration `json:"latency,omitempty"` // of the last result
-	Reason  string        `json:"reason,omitempty"`  // of the last result
+	Here    bool          `json:"here"`              // this node probes it
+	Seen    time.Time     `json:"seen,omitzero"`     // the last result here
+	Latency time.Duration `json:"latency,omitempty"` // of the last result here
+	Reason  string        `json:"reason,omitempty"`  // of the last result here; of one that is down for others alone, theirs
 	Votes   []SiteVote    `json:"votes,omitempty"`   // what each site and node says; of requirements, and in Explain
 }
 

@@ -228,6 +228,14 @@ func (s *State) reason(i int) string {
 	if t := &s.targets[i]; t.reason != "" && (t.state == Down || s.ix.alone) {
 		return t.reason
 	}
+	if told := s.told(i); told != "" {
+		return told
+	}
+	return s.why(i)
+}
+
+// told is the evidence of a node that finds a target down and whose vote counts; "": nobody tells any.
+func (s *State) told(i int) string {
 	id := s.ix.targets[i].ID
 	for n := range s.peers {
 		p := &s.peers[n]
@@ -240,5 +248,5 @@ func (s *State) reason(i int) string {
 			}
 		}
 	}
-	return s.why(i)
+	return ""
 }

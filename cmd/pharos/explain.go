@@ -120,9 +120,12 @@ func (p *page) candidates(e policy.Explanation) {
 
 // evidence is one check and what it last said here.
 func evidence(s policy.TargetStatus, now time.Time) []cell {
-	seen := "never"
-	if !s.Seen.IsZero() {
+	seen := ""
+	switch {
+	case !s.Seen.IsZero():
 		seen = since(now, s.Seen) + " ago"
+	case s.Here:
+		seen = "never"
 	}
 	detail := s.Detail
 	if detail == s.Health.String() {
