@@ -13,6 +13,7 @@ import (
 
 	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/internal/config"
+	"github.com/scloudstack/pharos/policy"
 )
 
 // The exit codes.
@@ -73,7 +74,7 @@ func (a *app) finish(cmd *cobra.Command, err error) int {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &usage), !errors.As(err, &ran):
-		fmt.Fprintf(a.err, "pharos: %s\nSee '%s --help'.\n", err, cmd.CommandPath())
+		fmt.Fprintf(a.err, "pharos: %s\nSee '%s --help'.\n", showLines(err), cmd.CommandPath())
 		return exitUsage
 	case errors.As(err, &part):
 		fmt.Fprintf(a.err, "pharos: done in part: %s\n", escaped{err})
@@ -112,10 +113,19 @@ func (a *app) printError(cmd *cobra.Command, err error) {
 		}
 		a.printWayOut(cmd, sent)
 	case errors.As(err, &wrong):
-		fmt.Fprintf(a.err, "%s\n", wrong)
+		fmt.Fprintf(a.err, "%s\n", showLines(wrong))
 	default:
-		fmt.Fprintf(a.err, "pharos: %s\n", err)
+		fmt.Fprintf(a.err, "pharos: %s\n", showLines(err))
 	}
+}
+
+// showLines is an error of this program, which may have several lines.
+func showLines(err error) shown {
+	lines := strings.Split(err.Error(), "\n")
+	for i := range lines {
+		lines[i] = policy.Printable(lines[i])
+	}
+	return shown(strings.Join(lines, "\n"))
 }
 
 func (a *app) printWayOut(cmd *cobra.Command, e *api.Error) {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
 	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/policy"
 )
@@ -41,6 +43,27 @@ func TestEntriesForgeNoLine(t *testing.T) {
 				strings.Contains(text, "\u202e") || strings.Contains(text, "\n2026-11-26") {
 				t.Errorf("%s: got\n%q", name, text)
 			}
+		}
+	}
+}
+
+// TestErrorsForgeNoLine prints errors whose text came from a node: what a peer wrote may stand in it.
+func TestErrorsForgeNoLine(t *testing.T) {
+	sent := &api.Error{Problems: []api.Problem{{File: "f", Text: "p\nq"}}}
+	sent.Detail = "site b is declared lost already, by root (x\npharos: done\x1b[2J)"
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"of the node":     {sent, "pharos: site b is declared lost already, by root (x\\u000apharos: done\\u001b[2J)\n  f: p\\u000aq\n"},
+		"done in part":    {&partError{"x\ny"}, "pharos: done in part: x\\u000ay\n"},
+		"of this program": {errors.New("x\x1b[2J\nhint"), "pharos: x\\u001b[2J\nhint\n"},
+	} {
+		var b strings.Builder
+		a := &app{err: &b}
+		a.finish(&cobra.Command{}, &ranError{tt.err})
+		if b.String() != tt.want {
+			t.Errorf("%s: got %q, want %q", name, b.String(), tt.want)
 		}
 	}
 }

@@ -80,7 +80,7 @@ func (a *app) drawStatus(s api.Status, gone error) error {
 		fmt.Fprint(p.w, "\x1b[H\x1b[2J")
 	}
 	if gone != nil {
-		p.linef("%s %s", p.paint(red, time.Now().Format(time.TimeOnly)), shown(a.unreachable(gone).Error()))
+		p.linef("%s %s", p.paint(red, time.Now().Format(time.TimeOnly)), showLines(a.unreachable(gone)))
 		return nil
 	}
 	p.status(s)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/scloudstack/pharos/internal/bounded"
+	"github.com/scloudstack/pharos/policy"
 )
 
 // program is run for each event, which it reads as JSON from its input.
@@ -23,7 +24,7 @@ func (p program) send(ctx context.Context, e Event) error {
 	}
 	output, err := bounded.Program{
 		Argv:  p.argv,
-		Env:   []string{"PHAROS_CAUSE=" + e.Cause, "PHAROS_STATE=" + string(e.State), "PHAROS_CLUSTER=" + e.Cluster},
+		Env:   []string{"PHAROS_CAUSE=" + policy.Printable(e.Cause), "PHAROS_STATE=" + string(e.State), "PHAROS_CLUSTER=" + e.Cluster},
 		Input: append(content, '\n'),
 	}.Run(ctx)
 	switch {

@@ -152,6 +152,20 @@ func TestReceiverThatHangsHoldsUpNoOther(t *testing.T) {
 	r.stop() // does not wait for it either
 }
 
+// TestCauseThatNoEnvironmentTakes sends an alarm on the word of a peer that judges no orders.
+func TestCauseThatNoEnvironmentTakes(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	p := program{argv: []string{"/bin/sh", "-c", `printf %s "$PHAROS_CAUSE" > ` + out}}
+	e := fire
+	e.Cause = "conflict/a\x00b\nc"
+	if err := p.send(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(out); err != nil || string(got) != `conflict/a\u0000b\u000ac` {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestWithoutReceiversNothingWaits(t *testing.T) {
 	r := newRig(t, config.Alarms{})
 	if r.Configured() {
