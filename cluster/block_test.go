@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"maps"
 	"net/netip"
 	"testing"
 	"time"
@@ -51,4 +52,25 @@ func TestABlockSparesTheOtherNodeOfAnAddress(t *testing.T) {
 	a.g.Block([]policy.SiteID{"s2"})
 	c.write("site/s3")
 	eventually(t, "n1 holds what n3 wrote", 20*time.Second, allHold(1, a), a, c)
+}
+
+// TestABlockFollowsTheNodesOfANewConfiguration gives a node of a blocked site another address: it stays blocked, and its old
+// address is free.
+func TestABlockFollowsTheNodesOfANewConfiguration(t *testing.T) {
+	members := field(t, 2)
+	keys := keysFile(t, 1)
+	a := startReal(t, "prod", 1, members, keys)
+	a.g.Block([]policy.SiteID{"s2"})
+	was := netip.MustParseAddrPort(members["n2"].Address)
+	is := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.77"), was.Port())
+	moved := maps.Clone(members)
+	n2 := moved["n2"]
+	n2.Address = is.String()
+	moved["n2"] = n2
+	if err := a.g.SetMembers(moved); err != nil {
+		t.Fatal(err)
+	}
+	if b := a.g.blocked.Load(); !b.hasAddr(is) || b.hasAddr(was) || !b.hasNode("n2") {
+		t.Errorf("blocked: %s %v, %s %v, n2 %v; expected the new address and n2", is, b.hasAddr(is), was, b.hasAddr(was), b.hasNode("n2"))
+	}
 }

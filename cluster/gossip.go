@@ -25,6 +25,7 @@ type GossipConfig struct {
 	Members  map[policy.NodeID]Member // of the configuration, Self among them; addresses as host:port
 	Listen   string                   // "": Self's address
 	KeysFile string                   // gossip keys, see `pharos cluster keys`
+	Blocked  []policy.SiteID          // as of Block, before anything is heard
 	Decoder  *Decoder
 	Log      *slog.Logger
 
@@ -53,9 +54,10 @@ type Gossip struct {
 	kick     chan struct{}
 	retell   chan struct{}
 
-	mu         sync.Mutex // guards what follows
+	mu         sync.Mutex // guards what follows, and that settings and blocked are of one membership
 	up         map[policy.NodeID]meta
 	complaints map[string]time.Time
+	cutOff     []policy.SiteID // what Block said last
 }
 
 // gossipSettings are what a reload changes.
@@ -96,7 +98,7 @@ func NewGossip(cfg GossipConfig) (*Gossip, error) {
 	g := &Gossip{
 		cluster: cfg.Cluster, self: cfg.Self, log: cfg.Log, decoder: cfg.Decoder,
 		messages: make(chan Message, messageQueue), changed: make(chan struct{}, 1), kick: make(chan struct{}, 1), retell: make(chan struct{}, 1),
-		up: map[policy.NodeID]meta{}, complaints: map[string]time.Time{},
+		up: map[policy.NodeID]meta{}, complaints: map[string]time.Time{}, cutOff: cfg.Blocked,
 	}
 	s, err := readSettings(cfg.Self, cfg.Members)
 	if err != nil {
@@ -106,6 +108,7 @@ func NewGossip(cfg GossipConfig) (*Gossip, error) {
 		return nil, fmt.Errorf("gossip: cluster name of %d octets, at most %d expected", len(cfg.Cluster), maxCluster)
 	}
 	g.settings.Store(s)
+	g.blocked.Store(newBlockList(s.members, g.self, cfg.Blocked))
 	if g.keys, err = openKeys(cfg.KeysFile); err != nil {
 		return nil, err
 	}
@@ -176,7 +179,10 @@ func (g *Gossip) SetMembers(members map[policy.NodeID]Member) error {
 	if err != nil {
 		return err
 	}
+	g.mu.Lock()
 	g.settings.Store(s)
+	g.blocked.Store(newBlockList(s.members, g.self, g.cutOff)) // its nodes may have moved, or be others
+	g.mu.Unlock()
 	g.rejoinNow()
 	return nil
 }
@@ -319,7 +325,10 @@ func (g *Gossip) Stats() GossipStats {
 
 // Block drops all gossip of the nodes of some sites, both ways, and nothing else; none ends it. It is for drills.
 func (g *Gossip) Block(sites []policy.SiteID) {
+	g.mu.Lock()
+	g.cutOff = sites
 	g.blocked.Store(newBlockList(g.settings.Load().members, g.self, sites))
+	g.mu.Unlock()
 	if len(sites) == 0 {
 		g.rejoinNow()
 	}

@@ -34,7 +34,7 @@ const (
 type gossip struct {
 	loop    *loop
 	decoder *cluster.Decoder
-	open    func() (*cluster.Gossip, error)
+	open    func(blocked []policy.SiteID) (*cluster.Gossip, error)
 	fault   func(error) // why it is not open; nil: it is
 	log     *slog.Logger
 
@@ -54,11 +54,12 @@ func (n *Node) openGossip() {
 	decoder := cluster.NewDecoder(settings.Node.Name, n.loop.replica.Keyring())
 	n.gossip = &gossip{
 		loop: n.loop, decoder: decoder, log: log,
-		open: func() (*cluster.Gossip, error) {
+		blocked: n.loop.state.Blocked(), // drills that a restart does not end; the loop does not run yet
+		open: func(blocked []policy.SiteID) (*cluster.Gossip, error) {
 			s := n.situation().running.settings
 			return cluster.NewGossip(cluster.GossipConfig{
 				Cluster: s.Policy.Cluster, Self: s.Node.Name, Members: members(s, n.loop.key),
-				KeysFile: s.Cluster.KeysFile, Decoder: decoder, Log: log,
+				KeysFile: s.Cluster.KeysFile, Blocked: blocked, Decoder: decoder, Log: log,
 			})
 		},
 		fault: func(err error) {
@@ -76,7 +77,7 @@ func (n *Node) openGossip() {
 func (g *gossip) Run(ctx context.Context) error {
 	defer g.awaitKeys()
 	for {
-		on, err := g.open()
+		on, err := g.open(g.cutOff())
 		if err == nil {
 			g.fault(nil)
 			g.set(on)
@@ -107,6 +108,12 @@ func (g *gossip) set(on *cluster.Gossip) {
 	if on != nil {
 		on.Block(g.blocked)
 	}
+}
+
+func (g *gossip) cutOff() []policy.SiteID {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.blocked
 }
 
 func (g *gossip) current() *cluster.Gossip {
