@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/scloudstack/pharos/policy"
 )
 
 const (
@@ -246,14 +248,22 @@ func mark(list *[]string, name string, in bool) {
 	}
 }
 
-// tellCuts tells a node that has begun to speak which links are cut.
-func (d *Demo) tellCuts(ctx context.Context, e *edge) {
+// tellCuts tells a node that has begun to speak which links are cut, and which that it still takes for cut are not: they
+// were mended while it did not run. What a person blocked there is left alone.
+func (d *Demo) tellCuts(ctx context.Context, e *edge, blocks []policy.BlockStatus) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e.mu.Lock()
 	e.told = e.child != nil
 	e.mu.Unlock()
-	if err := e.block(ctx, cutFrom(e.name, d.state.Cut), nil); err != nil {
+	var had []string
+	for _, b := range blocks {
+		if string(b.Node) == e.node && b.Reason == cutReason {
+			had = append(had, string(b.Site))
+		}
+	}
+	now := cutFrom(e.name, d.state.Cut)
+	if err := e.block(ctx, now, less(had, now)); err != nil {
 		e.sayf("does not take the cut links: %v", err)
 	}
 }

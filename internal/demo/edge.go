@@ -20,6 +20,7 @@ const (
 	maxQuickDeaths = 3                      // in a row
 	followEvery    = 200 * time.Millisecond // how often what it answers is looked at
 	cutFor         = 24 * time.Hour         // a drill always ends by itself
+	cutReason      = "the demo's links"     // by which the demo knows its own drills
 )
 
 // edge is the node of one site, and what keeps it running.
@@ -129,7 +130,7 @@ func (e *edge) follow(ctx context.Context, node *child) error {
 		s, err := client.Status(ctx)
 		if err == nil && !speaks { // a held node, which is not ready, is behind a cut link like any other
 			speaks = true
-			e.d.tellCuts(ctx, e)
+			e.d.tellCuts(ctx, e, s.Decision.Blocks)
 		}
 		switch {
 		case err != nil && !ready && ctx.Err() == nil && time.Since(begun) > startWithin:
@@ -165,7 +166,7 @@ func (e *edge) block(ctx context.Context, far, back []string) error {
 	defer client.Close()
 	var all error
 	give := func(r api.OrderRequest) {
-		r.Kind, r.Reason, r.Wait = policy.KindBlock, "the demo's links", api.WaitLocal
+		r.Kind, r.Reason, r.Wait = policy.KindBlock, cutReason, api.WaitLocal
 		if _, err := client.Order(ctx, r); err != nil {
 			all = errors.Join(all, fmt.Errorf("%s: %w", e.node, err))
 		}
