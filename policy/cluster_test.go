@@ -418,6 +418,38 @@ func TestJudgeClusterRefuses(t *testing.T) {
 	}
 }
 
+// A configuration without drills ends those that run, also for a node that starts with it.
+func TestADrillEndsWithTheConfigurationThatAllowsIt(t *testing.T) {
+	cfg := threeSites(bigConfig(2))
+	cfg.Drills = true
+	s, now := upState(cfg)
+	p, err := s.Judge(Order{Kind: KindBlock, Key: "city-b", For: time.Hour, Author: "ann", Reason: "test"}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fx := Step(s, Ordered(p.Entries), now); !slices.Equal(fx.Block, []SiteID{"city-b"}) {
+		t.Fatalf("blocked: %v", fx.Block)
+	}
+	without := *cfg
+	without.Drills = false
+	now = now.Add(time.Minute)
+	if fx := Step(s, Reconfigured{&without}, now); fx.Block == nil || len(fx.Block) > 0 {
+		t.Errorf("after the reload: %v blocked, an empty list expected", fx.Block)
+	}
+	if list := s.Status(now).Blocks; len(list) != 1 || !list[0].Off {
+		t.Errorf("shown: %+v, expected that it is not obeyed", list)
+	}
+	if _, fx := Start(&without, Stored{Entries: p.Entries, Stamped: now}, now); len(fx.Block) > 0 {
+		t.Errorf("after a start: %v blocked", fx.Block)
+	}
+	if _, err := s.Judge(Order{Kind: KindBlock, Key: "city-b", Clear: true, Author: "ann"}, now); err != nil {
+		t.Errorf("it can't be ended: %v", err)
+	}
+	if fx := Step(s, Reconfigured{cfg}, now); !slices.Equal(fx.Block, []SiteID{"city-b"}) {
+		t.Errorf("allowed again within its time: %v blocked", fx.Block)
+	}
+}
+
 // Losses that together leave nobody to decide are refused here, and suspended where they meet.
 func TestElectorateIsNeverEmpty(t *testing.T) {
 	s, now := trio(t)

@@ -183,9 +183,12 @@ func (s *State) blockEntry(o Order, e *Entry) error {
 	return nil
 }
 
-// Blocked lists the sites that this node is to be cut off from now, as drills.
+// Blocked lists the sites that this node is to be cut off from now, as drills: none where the configuration has no drills (any more).
 func (s *State) Blocked() []SiteID {
 	list := []SiteID{}
+	if !s.ix.cfg.Drills {
+		return list
+	}
 	for _, e := range s.orders.blocks {
 		if node, site, _ := strings.Cut(e.Key, "/"); node == string(s.ix.cfg.Self) {
 			list = append(list, SiteID(site))

@@ -89,6 +89,7 @@ func (s *State) blockStatus() []BlockStatus {
 		node, site, _ := strings.Cut(e.Key, "/")
 		list = append(list, BlockStatus{
 			Node: NodeID(node), Site: SiteID(site), Author: e.Author, Reason: e.Reason, Given: e.Stamp.Time(), Expires: e.Expires,
+			Off: !s.ix.cfg.Drills,
 		})
 	}
 	return list

@@ -116,6 +116,7 @@ type BlockStatus struct {
 	Reason  string    `json:"reason"`
 	Given   time.Time `json:"given"`
 	Expires time.Time `json:"expires"`
+	Off     bool      `json:"off,omitempty"` // not obeyed: the configuration of the node that is asked has no drills
 }
 
 // ServiceStatus is one service.

@@ -254,6 +254,10 @@ func (p *page) drills(all []policy.BlockStatus, now time.Time) {
 		p.heading("DRILLS")
 	}
 	for _, b := range all {
+		if b.Off {
+			p.linef("  %s hears %s: cluster.drills is false (%s left of the drill, by %s: %s)", p.paint(yellow, string(b.Node)), b.Site, ago(b.Expires.Sub(now)), b.Author, b.Reason)
+			continue
+		}
 		p.linef("  %s does not hear %s for %s more, by %s: %s", p.paint(yellow, string(b.Node)), b.Site, ago(b.Expires.Sub(now)), b.Author, b.Reason)
 	}
 }

@@ -66,7 +66,10 @@ func cutOff() policy.Status {
 		Services: []policy.ServiceStatus{{
 			Service: "shop", ActiveMetro: "far", MovedBy: policy.WordStatus{Author: "ann", Reason: "flood", Given: noon.Add(-time.Minute)},
 		}},
-		Blocks: []policy.BlockStatus{{Node: "edge-r1", Site: "city-a", Author: "ann", Reason: "drill", Expires: noon.Add(2 * time.Minute)}},
+		Blocks: []policy.BlockStatus{
+			{Node: "edge-r1", Site: "city-a", Author: "ann", Reason: "drill", Expires: noon.Add(2 * time.Minute)},
+			{Node: "edge-r1", Site: "city-b", Author: "ann", Reason: "drill", Expires: noon.Add(2 * time.Minute), Off: true},
+		},
 	}
 }
 
@@ -109,6 +112,7 @@ NODES
 
 DRILLS
   edge-r1 does not hear city-a for 2m more, by ann: drill
+  edge-r1 hears city-b: cluster.drills is false (2m left of the drill, by ann: drill)
 
 CONFLICTS
   conflict/override/all  two orders met (for 1m)
