@@ -150,6 +150,9 @@ func (s *State) rejoinEntry(o Order, e *Entry) error {
 	return nil
 }
 
+// MaxBlock is how long a block lasts at most.
+const MaxBlock = 24 * time.Hour
+
 // blockEntry cuts a node off from a site, as a drill.
 func (s *State) blockEntry(o Order, e *Entry) error {
 	node, site, both := strings.Cut(o.Key, "/")
@@ -179,6 +182,8 @@ func (s *State) blockEntry(o Order, e *Entry) error {
 		return fmt.Errorf("node %s stands in site %s: it can't be cut off from it", node, site)
 	case o.For == 0:
 		return errors.New("a block needs a time after which it ends by itself (--for)")
+	case o.For > MaxBlock:
+		return fmt.Errorf("--for %v: a block lasts %.0fh at most; give it again when that is over", o.For, MaxBlock.Hours())
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ role approve.`,
 		},
 	}
 	order.add(cmd)
-	order.addFor(cmd)
+	order.addFor(cmd, fmt.Sprintf("required, at most %.0fh", policy.MaxBlock.Hours()))
 	return cmd
 }
 

@@ -33,7 +33,7 @@ last-endpoint passes.`,
 		},
 	}
 	order.add(cmd)
-	order.addFor(cmd)
+	order.addFor(cmd, untilEnded)
 	return cmd
 }
 

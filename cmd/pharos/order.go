@@ -37,6 +37,8 @@ func (f *orderFlags) addWait(cmd *cobra.Command) {
 		[]cobra.Completion{string(api.WaitLocal), string(api.WaitReachable), string(api.WaitAll)}, cobra.ShellCompDirectiveNoFileComp))
 }
 
+const untilEnded = "default: when it is ended"
+
 // check refuses what can be no order before it is sent.
 func (f *orderFlags) check() error {
 	switch {
@@ -52,8 +54,9 @@ func (f *orderFlags) check() error {
 	return usagef("--wait %q: expected local, reachable or all", f.wait)
 }
 
-func (f *orderFlags) addFor(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&f.expiry, "for", 0, "ends by itself after this `time`, such as 2h (default: when it is ended)")
+// addFor takes how long an order lasts; unsaid is what follows where it is not given.
+func (f *orderFlags) addFor(cmd *cobra.Command, unsaid string) {
+	cmd.Flags().DurationVar(&f.expiry, "for", 0, "ends by itself after this `time`, such as 2h ("+unsaid+")")
 }
 
 // order gives an order and prints what it changes.

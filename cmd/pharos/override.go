@@ -91,7 +91,7 @@ func (a *app) overrideSetCmd() *cobra.Command {
 		},
 	}
 	order.add(cmd)
-	order.addFor(cmd)
+	order.addFor(cmd, untilEnded)
 	subject.add(cmd)
 	cmd.Flags().StringVar(&site, "site", "", "answer with the endpoints of this `site`, by their health")
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "TTL of the answer (default: the service's)")

@@ -36,7 +36,7 @@ type OrderRequest struct {
 	Metro      policy.MetroID `json:"metro,omitempty" doc:"active-metro: the metro that takes over"`
 	GateOpen   bool           `json:"gate_open,omitempty"`
 	Reason     string         `json:"reason,omitempty" doc:"why, for whoever reads it at night; all but an acknowledgement and an end need one" maxLength:"500"`
-	For        Duration       `json:"for,omitzero" doc:"ends by itself after this long; 0: never. A block must have it"`
+	For        Duration       `json:"for,omitzero" doc:"ends by itself after this long; 0: never. A block must have it, 24h at most"`
 	BreakGlass []string       `json:"break_glass,omitempty" doc:"safety rules to pass, by name; needs the role approve"`
 	DryRun     bool           `json:"dry_run,omitempty" doc:"judge and show, change nothing"`
 	Wait       Wait           `json:"wait,omitempty" enum:"local,reachable,all" doc:"who must hold the order before it is answered; none: reachable"`

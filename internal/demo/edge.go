@@ -19,7 +19,6 @@ const (
 	quickDeath     = 5 * time.Second        // a node that dies sooner is not started again for ever
 	maxQuickDeaths = 3                      // in a row
 	followEvery    = 200 * time.Millisecond // how often what it answers is looked at
-	cutFor         = 24 * time.Hour         // a drill always ends by itself
 	cutReason      = "the demo's links"     // by which the demo knows its own drills
 )
 
@@ -172,7 +171,7 @@ func (e *edge) block(ctx context.Context, far, back []string) error {
 		}
 	}
 	for _, s := range far {
-		give(api.OrderRequest{Key: s, For: api.Duration(cutFor)})
+		give(api.OrderRequest{Key: s, For: api.Duration(policy.MaxBlock)})
 	}
 	for _, s := range back {
 		give(api.OrderRequest{Key: s, Clear: true})
