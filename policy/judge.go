@@ -42,6 +42,9 @@ func (s *State) Judge(o Order, now time.Time) (Preview, error) {
 	p := Preview{Names: base.compare(after, scope), Warnings: notes}
 	var passed []string
 	for _, e := range list {
+		if e.Kind == KindBlock && !e.Deleted { // such an order is one entry
+			p.Cuts = base.cuts(e)
+		}
 		for _, w := range base.warnings(e, after) {
 			if !slices.Contains(p.Warnings, w) {
 				p.Warnings = append(p.Warnings, w)

@@ -188,6 +188,29 @@ func (s *State) blockEntry(o Order, e *Entry) error {
 	return nil
 }
 
+// cuts tells what a block cuts a node off from. What another node probes there is not known here.
+func (s *State) cuts(block Entry) string {
+	node, site, _ := strings.Cut(block.Key, "/")
+	far := "site " + site + ", which has no nodes"
+	if at := s.ix.nodesOf[s.ix.siteOf[SiteID(site)]]; len(at) > 0 {
+		var names []string
+		for _, n := range at {
+			names = append(names, string(s.ix.nodes[n].ID))
+		}
+		far = strings.Join(names, ", ") + " in " + site
+	}
+	if node != string(s.ix.cfg.Self) {
+		return fmt.Sprintf("%s from %s, and what it probes there", node, far)
+	}
+	probes := 0
+	for i, here := range s.here {
+		if here && s.ix.targets[i].Site == SiteID(site) {
+			probes++
+		}
+	}
+	return fmt.Sprintf("%s from %s, and %d of the %d targets that it probes", node, far, probes, s.probed)
+}
+
 // Blocked lists the sites that this node is to be cut off from now, as drills: none where the configuration has no drills (any more).
 func (s *State) Blocked() []SiteID {
 	list := []SiteID{}

@@ -122,6 +122,7 @@ type Stored struct {
 type Preview struct {
 	Entries  []Entry       `json:"entries"` // the order, stamped, ready to be stored
 	Names    []PreviewName `json:"names"`
+	Cuts     string        `json:"cuts,omitempty"`     // by a block: "edge-a from edge-b in city-b, and 1 of the 3 targets that it probes"
 	Warnings []string      `json:"warnings,omitempty"` // "does not reach pay.shop.example.: override of the name is more specific"
 }
 

@@ -420,6 +420,9 @@ func tellPreview(say func(string, ...any), p Preview, err error) bool {
 		}
 		say("%s %s: %s → %s", n.Name, mark, n.Before, n.After)
 	}
+	if p.Cuts != "" {
+		say("cuts off %s", p.Cuts)
+	}
 	for _, w := range p.Warnings {
 		say("warning: %s", w)
 	}

@@ -97,6 +97,9 @@ func needReason(f orderFlags) error {
 
 func (p *page) orderResult(r api.OrderRequest, res api.OrderResult) {
 	p.preview(res.Preview.Names)
+	if res.Preview.Cuts != "" {
+		p.linef("Cuts off %s.", res.Preview.Cuts)
+	}
 	for i, w := range res.Preview.Warnings {
 		if !slices.Contains(res.Preview.Warnings[:i], w) { // an order of several parts may say it of each
 			p.linef("%s %s", p.paint(yellow, "warning:"), w)
