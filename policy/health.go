@@ -73,10 +73,10 @@ func (s *State) silent(site int) bool {
 func (t *turn) observe(list []Observation) {
 	for _, o := range list {
 		if i, ok := t.ix.targetOf[o.Target]; ok && t.here[i] {
-			t.hear(i, o.Outcome)
+			t.hear(i, o)
 		}
 	}
-	if t.succeeding > 0 {
+	if t.trust.succeeding > 0 {
 		t.abstain(false)
 	}
 	for _, o := range list {
@@ -87,23 +87,44 @@ func (t *turn) observe(list []Observation) {
 	t.suspectSelf()
 }
 
-// hear keeps count of the targets whose last result is a success.
-func (t *turn) hear(i int, o Outcome) {
-	tg := &t.targets[i]
-	if tg.heard && tg.last == Success {
-		t.succeeding--
+// hear keeps count of what this node trusts itself by.
+func (t *turn) hear(i int, o Observation) {
+	tg, cfg := &t.targets[i], t.ix.targets[i]
+	t.trust.count(tg, cfg, -1)
+	if o.Outcome == Unable {
+		tg.cannot(o.Reason, cfg)
+	} else {
+		tg.heard, tg.last, tg.unable, tg.unableBy = true, o.Outcome, 0, ""
 	}
-	if o == Success {
-		t.succeeding++
+	t.trust.count(tg, cfg, 1)
+}
+
+// trust counts the targets that this node trusts itself by: those probed here that its host can check.
+type trust struct {
+	probed     int // by this node at all
+	aside      int // that its host can't check
+	unheard    int // of the others, those that no result came from yet
+	succeeding int // those whose last result is a success
+}
+
+// count adds a target that is probed here, or takes it away.
+func (c *trust) count(tg *target, cfg Target, n int) {
+	c.probed += n
+	switch {
+	case tg.aside(cfg):
+		c.aside += n
+	case !tg.heard:
+		c.unheard += n
+	case tg.last == Success:
+		c.succeeding += n
 	}
-	if !tg.heard {
-		t.unheard--
-	}
-	tg.heard, tg.last = true, o
 }
 
 func (t *turn) observeOne(i int, o Observation) {
 	tg, cfg := &t.targets[i], t.ix.targets[i]
+	if o.Outcome == Unable {
+		return
+	}
 	if o.At.IsZero() || o.At.After(t.now) {
 		o.At = t.now
 	}
@@ -120,8 +141,8 @@ func (t *turn) observeOne(i int, o Observation) {
 			fall = p.fall()
 		}
 	}
-	tg.take(o, cfg, fall, t.succeeding == 0)
-	if !t.suspect.IsZero() && t.succeeding == 0 { // what is seen while blind is no evidence
+	tg.take(o, cfg, fall, t.trust.succeeding == 0)
+	if !t.suspect.IsZero() && t.trust.succeeding == 0 { // what is seen while blind is no evidence
 		tg.fails, tg.refusals, tg.missing = 0, 0, 0
 	}
 	t.fails(i)
@@ -179,12 +200,13 @@ func (t *turn) healthChanged(i int, before HealthState) {
 
 // suspectSelf forgets every state when nothing that this node probes succeeds, and
 // stops suspecting with the first success. While not every target was heard, after a
-// start or because a reload brought new ones, it changes neither.
+// start or because a reload brought new ones, it changes neither; nor while its host
+// can check none at all.
 func (t *turn) suspectSelf() {
 	switch {
-	case t.probed == 0, t.succeeding > 0:
+	case t.trust.probed == 0, t.trust.succeeding > 0:
 		t.trustSelf()
-	case t.unheard == 0 && t.suspect.IsZero():
+	case t.trust.unheard == 0 && t.trust.aside < t.trust.probed && t.suspect.IsZero():
 		t.losesTrust()
 	}
 }
@@ -194,7 +216,7 @@ func (t *turn) trustSelf() {
 		return
 	}
 	why := "a probe succeeds"
-	if t.succeeding == 0 {
+	if t.trust.succeeding == 0 {
 		why = "it probes nothing any more"
 	}
 	t.suspect = time.Time{}

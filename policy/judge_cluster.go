@@ -208,7 +208,7 @@ func (s *State) cuts(block Entry) string {
 			probes++
 		}
 	}
-	return fmt.Sprintf("%s from %s, and %d of the %d targets that it probes", node, far, probes, s.probed)
+	return fmt.Sprintf("%s from %s, and %d of the %d targets that it probes", node, far, probes, s.trust.probed)
 }
 
 // Blocked lists the sites that this node is to be cut off from now, as drills: none where the configuration has no drills (any more).

@@ -9,6 +9,7 @@ const (
 	Success Outcome = iota
 	Refused         // an answer that says no: refused, reset, a wrong status
 	Timeout         // no answer in time; on a lossy path this is not death
+	Unable          // the observer's own host kept it from asking: no result, and nothing is said of the target
 )
 
 // Observation is what one node saw of one target, once.
@@ -18,7 +19,7 @@ type Observation struct {
 	At       time.Time // when the check ended
 	Outcome  Outcome
 	Latency  time.Duration
-	Reason   string // for people: "503 from 203.0.113.10:443 after 12 ms"
+	Reason   string // for people: "503 from 203.0.113.10:443 after 12 ms"; of Unable, the fault and what mends it
 }
 
 // HealthState is what is held true of a target.

@@ -79,24 +79,18 @@ func (t *turn) take(here []bool, anew bool) {
 			}
 			continue
 		}
-		if tg.heard && tg.last == Success {
-			t.succeeding--
-		}
 		*tg = target{}
 		t.fails(i)
 		t.fx.Health = append(t.fx.Health, HealthEntry{Target: t.ix.targets[i].ID})
 		t.cast(i)
 	}
-	t.here, t.probed, t.unheard = here, 0, 0
+	t.here, t.trust = here, trust{}
 	t.fx.Probe = []TargetID{}
 	for i, is := range here {
 		if !is {
 			continue
 		}
-		t.probed++
-		if !t.targets[i].heard {
-			t.unheard++
-		}
+		t.trust.count(&t.targets[i], t.ix.targets[i], 1)
 		t.fx.Probe = append(t.fx.Probe, t.ix.targets[i].ID)
 	}
 }

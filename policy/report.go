@@ -87,6 +87,8 @@ func (s *State) targetStatus(i int) TargetStatus {
 	}
 	if !st.Here {
 		st.Reason = s.told(i)
+	} else if t.aside(s.ix.targets[i]) {
+		st.Reason = "" // of a result that is no longer the newest word
 	}
 	return st
 }

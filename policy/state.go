@@ -34,13 +34,11 @@ type State struct {
 	promised map[EntryKey]Stamp // orders that are on their way to the disk
 	now      time.Time
 
-	here       []bool           // targets that this node probes
-	probed     int              // how many
-	succeeding int              // targets whose last result is a success
-	unheard    int              // targets probed here that no result came from yet
-	failing    map[int]struct{} // targets whose last result is a failure
-	failed     time.Time        // when the last of those began to fail
-	suspect    time.Time        // since when the node suspects itself; zero: it does not
+	here    []bool           // targets that this node probes
+	trust   trust            // what they say of the node itself
+	failing map[int]struct{} // targets whose last result is a failure
+	failed  time.Time        // when the last of those began to fail
+	suspect time.Time        // since when the node suspects itself; zero: it does not
 
 	peers    []peer // by node of the configuration, this one among them
 	lists    lists
@@ -180,7 +178,7 @@ func (s *State) adopt(ix *index) {
 	s.svcs = make([]service, len(ix.services))
 	s.svcDue, s.soonest = make([]time.Time, len(ix.services)), time.Time{}
 	s.touched = make([]bool, len(ix.services))
-	s.here, s.probed, s.unheard = make([]bool, len(ix.targets)), 0, 0
+	s.here, s.trust = make([]bool, len(ix.targets)), trust{}
 	s.failing = map[int]struct{}{}
 	s.verdicts, s.needs = make([]verdict, len(ix.targets)), make([]verdict, len(ix.needs))
 	s.seated = nil
@@ -376,12 +374,6 @@ func (t *turn) reconfigure(cfg *Config) {
 		t.fails(i)
 	}
 	s.keepNeeds(oldIx, oldNeeds)
-	s.succeeding = 0
-	for i := range s.targets {
-		if s.targets[i].heard && s.targets[i].last == Success {
-			s.succeeding++
-		}
-	}
 	s.castAll()
 	t.watch(true)
 	for id, i := range s.ix.siteOf {

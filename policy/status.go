@@ -61,7 +61,7 @@ type TargetStatus struct {
 	Target  TargetID      `json:"target"`
 	Label   string        `json:"label"`
 	Health  HealthState   `json:"health"`
-	Detail  string        `json:"detail"`            // "up", "failing, 2 of 3", "answers again, 4 of 10", "never probed", "not probed by this node: up for city-a"
+	Detail  string        `json:"detail"`            // "up", "failing, 2 of 3", "answers again, 4 of 10", "never probed", "not probed by this node: up for city-a", "can't be checked by this host: ..."
 	Since   time.Time     `json:"since,omitzero"`    // when the health became what it is
 	Here    bool          `json:"here"`              // this node probes it
 	Seen    time.Time     `json:"seen,omitzero"`     // the last result here

@@ -30,6 +30,20 @@ type target struct {
 	seen     time.Time // of the last result
 	latency  time.Duration
 	reason   string
+	unable   int    // checks in a row that this host could not make
+	unableBy string // why, and what mends it
+}
+
+// aside says that this host can't check the target: then it says nothing of the host's trust in itself.
+func (t *target) aside(cfg Target) bool { return t.unable >= max(cfg.Fall, 1) }
+
+// cannot counts a check that this host could not make. It has no result: the state stays,
+// but what was being counted ends where this goes on.
+func (t *target) cannot(why string, cfg Target) {
+	t.unable, t.unableBy = t.unable+1, why
+	if t.aside(cfg) {
+		t.fails, t.refusals, t.oks, t.missing = 0, 0, 0, 0
+	}
 }
 
 // maxFall bounds how far loss raises fall.
@@ -166,6 +180,8 @@ func (t *target) changing() bool {
 func (t *target) detail(cfg Target, fall int) string {
 	need := max(cfg.Fall, fall, 1)
 	switch {
+	case t.aside(cfg) || t.unable > 0 && t.seen.IsZero():
+		return "can't be checked by this host: " + t.unableBy
 	case t.seen.IsZero() && t.state == Unknown:
 		return "never probed"
 	case t.oks > 0:

@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite the golden transcripts under te
 //	gate NAME open|closed · assert NAME SERVICE AT_LEAST
 //	start · restart [after DURATION] · reload (takes the configuration lines since the last one)
 //	+DURATION                       time passes, with the ticks that were asked for
-//	probe [NxDURATION] TARGET=ok|timeout|refused ...
+//	probe [NxDURATION] TARGET=ok|timeout|refused|unable ...
 //	override KEY [site=S] [addrs=A,...] [ttl=D] [for=D] [unlisted] [keep-other] [break=RULE] · clear KEY
 //	drain KEY [for=D] [break=RULE] · undrain KEY · return SERVICE [SITE] · gate-open NAME · gate-close NAME · ack CAUSE · unack CAUSE
 //	lost SITE... · readmit SITE... · failover service/SERVICE|all to=METRO · rejoin · block KEY for=D · unblock KEY
@@ -329,6 +329,8 @@ func (s *story) probe(f []string) {
 				o.Outcome, o.Reason = Timeout, "no answer in 500ms"
 			case "refused":
 				o.Outcome, o.Reason = Refused, "connection refused"
+			case "unable":
+				o.Outcome, o.Reason = Unable, "socket: permission denied: grant it"
 			default:
 				s.t.Fatalf("probe %s=%s", id, opt[id])
 			}

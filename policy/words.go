@@ -37,7 +37,7 @@ func length(d time.Duration) string {
 
 var (
 	healthWords   = []string{"unknown", "up", "down"}
-	outcomeWords  = []string{"success", "refused", "timeout"}
+	outcomeWords  = []string{"success", "refused", "timeout", "unable"}
 	roleWords     = []string{"production", "standby", "witness"}
 	steeringWords = []string{"failover", "active-active", "weighted", "nearest"}
 	allDownWords  = []string{"last", "all", "primary", "servfail"}

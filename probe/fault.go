@@ -3,10 +3,10 @@ package probe
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -124,11 +124,12 @@ func (l *faultLog) tell(f fault, t *target, detail string) {
 		"fault", string(f), "error", detail, "target", t.Label, "peer", t.checker.peer(), "remedy", remedies[f])
 }
 
-// Blindness is that no check of any target can be made, by faults of this host.
+// Blindness is that a target can't be checked, by a fault of this host.
 type Blindness struct {
-	Since  time.Time // when the last target that could still be checked no longer could
-	Reason string    // of one of them
-	Remedy string    // what a person can do
+	Target string    // its label
+	Since  time.Time // when the first check that could not be made ended
+	Reason string
+	Remedy string // what a person can do
 }
 
 // blindness is of one target, from the first check that could not be made to
@@ -137,22 +138,23 @@ type blindness struct {
 	since  time.Time
 	fault  fault
 	detail string
+	checks int // that could not be made
 }
 
-// Blind tells of faults of this host that keep it from checking anything; nil:
-// there are none, or some target can be checked, or is to be for the first time.
-func (p *Prober) Blind() *Blindness {
+// blindAfter is how many checks in a row it takes to call a target unchecked:
+// a shortage that lasts for one is no news.
+const blindAfter = 3
+
+// Blind lists the targets that faults of this host keep from being checked, by
+// label, and says whether those are all that there are.
+func (p *Prober) Blind() (list []Blindness, all bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var b *Blindness
 	for id, t := range p.targets {
-		own := t.blind.Load()
-		if own == nil {
-			return nil
-		}
-		if b == nil || own.since.After(b.Since) {
-			b = &Blindness{own.since, fmt.Sprintf("%s: %s, as in the check of %s", own.fault, own.detail, cmp.Or(t.Label, string(id))), remedies[own.fault]}
+		if b := t.blind.Load(); b != nil && b.checks >= blindAfter {
+			list = append(list, Blindness{cmp.Or(t.Label, string(id)), b.since, b.detail, remedies[b.fault]})
 		}
 	}
-	return b
+	slices.SortFunc(list, func(a, b Blindness) int { return strings.Compare(a.Target, b.Target) })
+	return list, len(list) > 0 && len(list) == len(p.targets)
 }

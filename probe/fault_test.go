@@ -68,6 +68,14 @@ func TestLocalFaultDecidesNothing(t *testing.T) {
 				if tc.expect == "" {
 					blind = 1
 				}
+				if len(s.unmade) != int(blind) {
+					t.Errorf("%+v, expected %v", s.unmade, blind)
+				}
+				for _, o := range s.unmade {
+					if o.Target != "a" || o.At.IsZero() || !strings.HasPrefix(o.Reason, "too many open files: raise the limit") {
+						t.Errorf("unable: %+v", o)
+					}
+				}
 				if got := testutil.ToFloat64(s.metrics.faults[faultFiles]); got != blind {
 					t.Errorf("%v checks counted, expected %v", got, blind)
 				}
@@ -105,7 +113,7 @@ func TestLocalFaultIsLogged(t *testing.T) {
 	})
 }
 
-// Blind tells of a host that can check nothing, and only then.
+// Blind tells of what a host can't check, and whether that is all.
 func TestBlind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mended atomic.Bool
@@ -118,24 +126,60 @@ func TestBlind(t *testing.T) {
 		s := newStage(Config{}, map[policy.TargetID]*script{"a": {ask: files}, "b": {ask: noFiles}, "c": {ask: yes}})
 		s.Set([]Target{plainTarget("a"), plainTarget("b"), plainTarget("c")})
 		stop := start(t, s.Prober)
-		want := func(blind bool, when string) {
+		want := func(labels string, all bool) {
 			t.Helper()
 			time.Sleep(time.Minute + time.Millisecond)
-			if b := s.Blind(); (b != nil) != blind {
-				t.Errorf("%s: %+v", when, b)
+			got := ""
+			list, is := s.Blind()
+			for _, b := range list {
+				got += b.Target
+				if b.Reason != "too many open files" || !strings.Contains(b.Remedy, "LimitNOFILE=") {
+					t.Errorf("%+v", b)
+				}
+			}
+			if got != labels || is != all {
+				t.Errorf("blind to %q, all %v; expected %q, %v", got, is, labels, all)
 			}
 		}
-		want(false, "one of three can be checked")
+		want("ab", false)
 		s.Set([]Target{plainTarget("a"), plainTarget("b")})
-		want(true, "none can")
-		if b := s.Blind(); b != nil && (time.Since(b.Since) < 100*time.Second || !strings.Contains(b.Reason, "too many open files") || !strings.Contains(b.Remedy, "LimitNOFILE=")) {
-			t.Errorf("after two minutes: %+v", b)
+		want("ab", true)
+		if list, _ := s.Blind(); time.Since(list[0].Since) < 100*time.Second {
+			t.Errorf("after two minutes: %+v", list)
 		}
 		mended.Store(true)
-		want(false, "one can again")
+		want("b", false)
 		s.Set(nil)
-		want(false, "there is nothing to check")
+		want("", false)
 		stop()
+	})
+}
+
+// A single check that could not be made is no blindness.
+func TestBlindOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		files := func(ctx context.Context, n int) result {
+			if asked.Add(1) == 3 {
+				return noFiles(ctx, n)
+			}
+			return yes(ctx, n)
+		}
+		s := newStage(Config{}, map[policy.TargetID]*script{"a": {ask: files}})
+		target := plainTarget("a")
+		target.Attempts = 1
+		s.Set([]Target{target})
+		stop := start(t, s.Prober)
+		for range 100 {
+			time.Sleep(50 * time.Millisecond)
+			if list, _ := s.Blind(); list != nil {
+				t.Fatalf("%+v", list)
+			}
+		}
+		stop()
+		if len(s.unmade) != 1 {
+			t.Errorf("%+v, expected one", s.unmade)
+		}
 	})
 }
 
@@ -178,6 +222,9 @@ type watch struct {
 func watchAll(t *testing.T, targets []Target) *watch {
 	w := &watch{seen: map[policy.TargetID][]policy.Observation{}}
 	w.p = New(Config{}, func(o policy.Observation) {
+		if o.Outcome == policy.Unable {
+			return
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.seen[o.Target] = append(w.seen[o.Target], o)

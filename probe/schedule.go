@@ -91,9 +91,9 @@ type target struct {
 }
 
 // New returns a prober without targets. It calls report for each check that
-// ended, save those that a fault of this host (no file descriptor, port or
-// memory left) kept from asking: from many goroutines at once, but in order for each target, which is
-// not checked again before report returned. reg may be nil.
+// ended, with the outcome policy.Unable where a fault of this host (no file descriptor,
+// port or memory left) kept it from asking: from many goroutines at once, but in order
+// for each target, which is not checked again before report returned. reg may be nil.
 func New(cfg Config, report func(policy.Observation), log *slog.Logger, reg prometheus.Registerer) *Prober {
 	p := &Prober{
 		cfg:     cfg,
@@ -438,11 +438,14 @@ func (p *Prober) unable(t *target, f fault, detail string) {
 	if p.ctx.Err() != nil {
 		return
 	}
-	b := blindness{time.Now(), f, detail}
+	b := blindness{time.Now(), f, detail, 1}
 	if was := t.blind.Load(); was != nil {
-		b.since = was.since
+		b.since, b.checks = was.since, was.checks+1
 	}
 	t.blind.Store(&b)
 	p.metrics.faults[f].Inc()
 	p.faults.tell(f, t, detail)
+	p.report(policy.Observation{
+		Target: t.ID, Observer: p.cfg.Observer, At: time.Now(), Outcome: policy.Unable, Reason: detail + ": " + remedies[f],
+	})
 }

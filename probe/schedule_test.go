@@ -57,8 +57,9 @@ type stage struct {
 	*Prober
 	scripts map[policy.TargetID]*script
 
-	mu   sync.Mutex
-	seen map[policy.TargetID][]policy.Observation
+	mu     sync.Mutex
+	seen   map[policy.TargetID][]policy.Observation
+	unmade []policy.Observation // of checks that could not be made
 }
 
 func newStage(cfg Config, scripts map[policy.TargetID]*script) *stage {
@@ -66,6 +67,10 @@ func newStage(cfg Config, scripts map[policy.TargetID]*script) *stage {
 	s.Prober = New(cfg, func(o policy.Observation) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if o.Outcome == policy.Unable {
+			s.unmade = append(s.unmade, o)
+			return
+		}
 		s.seen[o.Target] = append(s.seen[o.Target], o)
 	}, discard(), prometheus.NewRegistry())
 	s.make = func(t Target) (checker, error) { return s.scripts[t.ID], nil }

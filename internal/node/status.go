@@ -16,6 +16,7 @@ import (
 	"github.com/scloudstack/pharos/cluster"
 	"github.com/scloudstack/pharos/internal/api"
 	"github.com/scloudstack/pharos/policy"
+	"github.com/scloudstack/pharos/probe"
 )
 
 // situation is what the node is about at one moment, apart from its decision.
@@ -282,20 +283,44 @@ func (n *Node) diskAlarms() []policy.AlarmStatus {
 	return all
 }
 
-// probeAlarms tells of a node that sees nothing by its own fault: what it holds
-// of every target stays as it was.
+// probeAlarms tells of targets that this node sees nothing of by its own fault:
+// what it holds of them stays as it was.
 func (n *Node) probeAlarms() []policy.AlarmStatus {
 	if n.prober == nil {
 		return nil
 	}
-	b := n.prober.Blind()
-	if b == nil {
+	return blindAlarms(n.prober.Blind())
+}
+
+// namedBlind is how many targets the alarm of those that can't be checked names.
+const namedBlind = 3
+
+func blindAlarms(list []probe.Blindness, all bool) []policy.AlarmStatus {
+	if len(list) == 0 {
 		return nil
 	}
-	return []policy.AlarmStatus{{
-		Cause: "probes", Since: b.Since,
-		Text: "this host can make none of its checks, so the health of their targets stays as it was: " + b.Reason, Way: b.Remedy,
-	}}
+	a := policy.AlarmStatus{Cause: "probes", Text: "this host can't make some of its checks"}
+	if all {
+		a.Text = "this host can make none of its checks"
+	}
+	var named, ways []string
+	for i, b := range list {
+		if b.Since.After(a.Since) {
+			a.Since = b.Since
+		}
+		if i < namedBlind {
+			named = append(named, b.Target+": "+b.Reason)
+		}
+		if !slices.Contains(ways, b.Remedy) {
+			ways = append(ways, b.Remedy)
+		}
+	}
+	if more := len(list) - namedBlind; more > 0 {
+		named = append(named, fmt.Sprintf("and %d more", more))
+	}
+	a.Text += ", so what is held of their targets stays as it was: " + strings.Join(named, "; ")
+	a.Way = strings.Join(ways, "; ")
+	return []policy.AlarmStatus{a}
 }
 
 func (s *situation) configAlarms() []policy.AlarmStatus {
