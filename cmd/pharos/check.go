@@ -2,11 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -34,6 +33,7 @@ type checked struct {
 	Good       bool                `json:"good"`
 	Errors     []api.Problem       `json:"errors"`
 	Warnings   []api.Problem       `json:"warnings"`
+	Absent     int                 `json:"absent_files,omitempty"` // that a node here would need: warnings
 	Answers    []ifAllUp           `json:"answers,omitempty"`
 	Diff       *api.DiffResult     `json:"diff,omitempty"`
 	Delegation []delegation.Report `json:"delegation,omitempty"`
@@ -52,6 +52,9 @@ configuration, what each name would answer if everything were up. With --diff th
 running node is asked which of its answers would change, and which services are
 decided only once new targets are judged; with --delegation the zones' NS and
 glue are compared with what their parents answer. Nothing is changed.
+
+A file that a check or the API needs and that is not here may be there on the
+node: it is a warning, and the last line says so.
 
 Exit codes: 0 good · 1 errors, or a delegation that differs · 3 a parent that
 could not be asked.`,
@@ -111,12 +114,7 @@ func (a *app) load(f checkFlags) *checked {
 		return c
 	}
 	c.settings = settings
-	switch err := api.CheckFiles(settings.API); {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-		c.Warnings = append(c.Warnings, api.Problem{Text: err.Error()}) // they may be there on the node
-	case err != nil:
-		c.fail(err)
-	}
+	c.apiFiles()
 	c.warn(node.CheckKeysFile(settings))
 	c.loadZones(settings.Zones)
 	warnings, err = config.CheckZones(settings, c.zones)
@@ -126,6 +124,19 @@ func (a *app) load(f checkFlags) *checked {
 	}
 	c.Good = len(c.Errors) == 0
 	return c
+}
+
+// apiFiles judges the files of the API. Those that are absent may be there on the node.
+func (c *checked) apiFiles() {
+	found := api.CheckFiles(c.settings.API)
+	for _, p := range found.Found {
+		if slices.Contains(found.Absent, p) {
+			c.warn(config.Warnings{p})
+		} else {
+			c.fail(config.Errors{p})
+		}
+	}
+	c.Absent = c.settings.Absent + len(found.Absent)
 }
 
 // loadZones reads the zones that can be read.

@@ -26,7 +26,11 @@ func (p *page) checked(c *checked) {
 		return
 	}
 	s := c.settings
-	p.linef("%s %s, %s, %s, %s probed from here%s.", p.paint(green, c.Config+" is good:"),
+	good := p.paint(green, c.Config+" is good:")
+	if c.Absent > 0 {
+		good = p.paint(yellow, fmt.Sprintf("%s is good but for %s:", c.Config, count(c.Absent, "file")))
+	}
+	p.linef("%s %s, %s, %s, %s probed from here%s.", good,
 		count(len(s.Policy.Sites), "site"), count(len(s.Policy.Services), "service"), count(len(s.Zones), "zone"),
 		count(len(s.Targets), "target"), quoted(", ", warned(c.Warnings)))
 	if len(c.Answers) > 0 {
@@ -38,6 +42,10 @@ func (p *page) checked(c *checked) {
 	}
 	if len(c.Delegation) > 0 {
 		p.delegation(c)
+	}
+	if c.Absent > 0 {
+		p.linef("\n%s (see the warnings): a node that starts here would refuse the configuration.",
+			p.paint(yellow, "Good but for "+count(c.Absent, "file")+" that can't be used here"))
 	}
 }
 

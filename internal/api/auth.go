@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -26,49 +27,80 @@ type access struct {
 	tls     *tls.Config // nil: no TLS listener
 }
 
-// readAccess reads the files that the settings name. It refuses a setting that
-// would leave a listener open to nobody.
-func readAccess(cfg config.API) (*access, error) {
-	a := &access{uid: uint32(os.Geteuid()), groups: cfg.Groups, clients: cfg.Clients}
-	var err error
-	if cfg.TokensFile != "" {
-		if a.tokens, err = readTokens(cfg.TokensFile); err != nil {
-			return nil, err
-		}
-	}
-	if len(cfg.Listen) > 0 {
-		a.tls, err = readTLS(cfg)
-	}
-	return a, err
+// FileErrors is everything that is wrong with the files that the settings name.
+type FileErrors struct {
+	Found  config.Errors // in the order of the settings
+	Absent config.Errors // those of them that say that a file is not there, or not for this user
 }
 
-func readTLS(cfg config.API) (*tls.Config, error) {
-	certPEM, err := bounded.ReadFile(cfg.TLS.CertFile, maxFile, 0)
+func (e *FileErrors) Error() string { return e.Found.Error() }
+
+// Unwrap gives the problems with their places.
+func (e *FileErrors) Unwrap() error { return e.Found }
+
+// files reads the files that the settings name, and collects what is wrong.
+type files struct {
+	cfg   config.API
+	found FileErrors
+}
+
+func (f *files) fail(key string, err error) {
+	p := f.cfg.FileProblem(key, err.Error())
+	f.found.Found = append(f.found.Found, p)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		f.found.Absent = append(f.found.Absent, p)
+	}
+}
+
+// read is the content of the file that a key names; nil: it can't be read.
+func (f *files) read(key, path string) []byte {
+	data, err := bounded.ReadFile(path, maxFile, 0)
 	if err != nil {
-		return nil, fmt.Errorf("api certificate: %w", err)
+		f.fail(key, err)
+		return nil
 	}
-	keyPEM, err := bounded.ReadFile(cfg.TLS.KeyFile, maxFile, 0)
-	if err != nil {
-		return nil, fmt.Errorf("api certificate's key: %w", err)
+	return data
+}
+
+// readAccess reads the files that the settings name. It refuses a setting that
+// would leave a listener open to nobody. Its error is *FileErrors.
+func readAccess(cfg config.API) (*access, error) {
+	a := &access{uid: uint32(os.Geteuid()), groups: cfg.Groups, clients: cfg.Clients}
+	f := files{cfg: cfg}
+	if len(cfg.Listen) > 0 {
+		a.tls = f.tls()
 	}
-	cert, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		return nil, fmt.Errorf("api certificate %s with key %s: %w", cfg.TLS.CertFile, cfg.TLS.KeyFile, err)
+	if cfg.TokensFile != "" {
+		a.tokens = f.tokens()
 	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}
-	if cfg.TLS.ClientCAFile == "" {
-		return t, nil
+	if len(f.found.Found) > 0 {
+		return nil, &f.found
 	}
-	pem, err := bounded.ReadFile(cfg.TLS.ClientCAFile, maxFile, 0)
-	if err != nil {
-		return nil, fmt.Errorf("api client_ca_file: %w", err)
+	return a, nil
+}
+
+func (f *files) tls() *tls.Config {
+	t := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	set := f.cfg.TLS
+	certPEM, keyPEM := f.read("api.tls.cert_file", set.CertFile), f.read("api.tls.key_file", set.KeyFile)
+	if certPEM != nil && keyPEM != nil {
+		cert, err := tls.X509KeyPair(certPEM, keyPEM)
+		if err != nil {
+			f.fail("api.tls.cert_file", fmt.Errorf("%s with key %s: %w", set.CertFile, set.KeyFile, err))
+		}
+		t.Certificates = []tls.Certificate{cert}
 	}
-	t.ClientCAs = x509.NewCertPool()
-	if !t.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("api client_ca_file %s: no certificate in it", cfg.TLS.ClientCAFile)
+	if set.ClientCAFile == "" {
+		return t
+	}
+	if pem := f.read("api.tls.client_ca_file", set.ClientCAFile); pem != nil {
+		t.ClientCAs = x509.NewCertPool()
+		if !t.ClientCAs.AppendCertsFromPEM(pem) {
+			f.fail("api.tls.client_ca_file", fmt.Errorf("%s: no certificate in it", set.ClientCAFile))
+		}
 	}
 	t.ClientAuth = tls.VerifyClientCertIfGiven // a token may come instead
-	return t, nil
+	return t
 }
 
 // maxFile is how large a file that the settings name may be, in bytes.
@@ -224,8 +256,12 @@ func callerOf(ctx context.Context) (Caller, error) {
 }
 
 // CheckFiles says what is wrong with the files that the settings name: tokens,
-// certificates, keys. Nil: a server would take them.
-func CheckFiles(cfg config.API) error {
+// certificates, keys. Nothing: a server would take them.
+func CheckFiles(cfg config.API) FileErrors {
 	_, err := readAccess(cfg)
-	return err
+	var found *FileErrors
+	if errors.As(err, &found) {
+		return *found
+	}
+	return FileErrors{}
 }

@@ -188,6 +188,21 @@ func TestReconfigure(t *testing.T) {
 	})
 }
 
+// tokensError is what a server says of a tokens file.
+func tokensError(path string) error {
+	_, err := readAccess(config.API{TokensFile: path})
+	return err
+}
+
+// Every line that is wrong is told, not the first alone.
+func TestTokensFileTellsAll(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "tokens"), "hunter2 read x\n"+readToken+" read y\n"+operateToken+" root z\n")
+	err := tokensError(path)
+	if err == nil || !strings.Contains(err.Error(), "tokens:1: the token") || !strings.Contains(err.Error(), "tokens:3: unknown role") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestTokensFile(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"good", "# none\n\n  " + readToken + "\tread  x # comment\n", ""},
@@ -199,7 +214,7 @@ func TestTokensFile(t *testing.T) {
 		{"one name twice", readToken + " read x\n" + operateToken + " admin x\n", "tokens:2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := readTokens(write(t, filepath.Join(t.TempDir(), "tokens"), tt.text))
+			err := tokensError(write(t, filepath.Join(t.TempDir(), "tokens"), tt.text))
 			switch {
 			case tt.want == "" && err != nil:
 				t.Error(err)
@@ -216,7 +231,7 @@ func TestTokensFile(t *testing.T) {
 			if err := os.Chmod(path, mode); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := readTokens(path); err == nil || !strings.Contains(err.Error(), "expected 0640 or stricter") {
+			if err := tokensError(path); err == nil || !strings.Contains(err.Error(), "expected 0640 or stricter") {
 				t.Errorf("mode %o: %v", mode, err)
 			}
 		}

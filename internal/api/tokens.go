@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/scloudstack/pharos/internal/bounded"
@@ -23,34 +24,34 @@ type token struct {
 	name string
 }
 
-// readTokens reads a tokens file: one "TOKEN ROLE NAME" a line, # starts a
-// comment. Its errors never show a token.
-func readTokens(path string) ([]token, error) {
+// tokens reads the tokens file: one "TOKEN ROLE NAME" a line, # starts a
+// comment. What it finds wrong never shows a token.
+func (f *files) tokens() []token {
+	const key = "api.tokens_file"
+	path := f.cfg.TokensFile
 	data, err := bounded.ReadFile(path, maxFile, 0o027)
 	if err != nil {
-		return nil, fmt.Errorf("tokens file: %w", err)
+		f.fail(key, err)
+		return nil
 	}
 	var tokens []token
 	lines := bufio.NewScanner(bytes.NewReader(data))
 	for n := 1; lines.Scan(); n++ {
 		t, err := parseToken(lines.Text())
-		if err != nil {
-			return nil, fmt.Errorf("tokens file %s:%d: %w", path, n, err)
+		if err == nil && t != nil && slices.ContainsFunc(tokens, func(other token) bool { return other.hash == t.hash || other.name == t.name }) {
+			err = fmt.Errorf("the token or the name %s is there already", t.name)
 		}
-		if t == nil {
-			continue
+		switch {
+		case err != nil:
+			f.fail(key, fmt.Errorf("%s:%d: %w", path, n, err))
+		case t != nil:
+			tokens = append(tokens, *t)
 		}
-		for _, other := range tokens {
-			if other.hash == t.hash || other.name == t.name {
-				return nil, fmt.Errorf("tokens file %s:%d: the token or the name %s is there already", path, n, t.name)
-			}
-		}
-		tokens = append(tokens, *t)
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("tokens file %s: %w", path, err)
+		f.fail(key, fmt.Errorf("%s: %w", path, err))
 	}
-	return tokens, nil
+	return tokens
 }
 
 func parseToken(line string) (*token, error) {

@@ -14,16 +14,34 @@ func (r *reading) api(n *node) {
 		optional("listen", r.listen(&a.Listen, 0)),
 		optional("tls", func(v *node) {
 			r.object(v, "api.tls",
-				required("cert_file", r.file(&a.TLS.CertFile)),
-				required("key_file", r.file(&a.TLS.KeyFile)),
-				optional("client_ca_file", r.file(&a.TLS.ClientCAFile)),
+				required("cert_file", r.apiFile(&a.TLS.CertFile)),
+				required("key_file", r.apiFile(&a.TLS.KeyFile)),
+				optional("client_ca_file", r.apiFile(&a.TLS.ClientCAFile)),
 			)
 		}),
-		optional("tokens_file", r.file(&a.TokensFile)),
+		optional("tokens_file", r.apiFile(&a.TokensFile)),
 		optional("groups", func(v *node) { a.Groups = r.grants(v, "api.groups", "Unix groups") }),
 		optional("clients", func(v *node) { a.Clients = r.grants(v, "api.clients", "common names of client certificates") }),
 	)
 	r.judgeAPI(n)
+}
+
+// apiFile reads the path of a file that the API reads later, and keeps its place.
+func (r *reading) apiFile(dst *string) reader {
+	read := r.file(dst)
+	return func(v *node) {
+		read(v)
+		if r.s.API.places == nil {
+			r.s.API.places = map[string]place{}
+		}
+		r.s.API.places[v.path()] = v.at
+	}
+}
+
+// FileProblem is what is wrong with the file that a key names, such as
+// api.tls.cert_file, at the place of the key's value.
+func (a API) FileProblem(key, text string) Problem {
+	return a.places[key].problem(key + ": " + text)
 }
 
 func (r *reading) judgeAPI(n *node) {

@@ -213,6 +213,7 @@ func (r *reading) judgeTarget(c *check, t probe.Target) {
 		isFile := strings.HasSuffix(p.Key, "_file") || strings.HasSuffix(p.Key, "argv")
 		if isFile && r.opt.AnyNode {
 			r.warnf(at, "%s", p.Text)
+			r.s.Absent++
 			continue
 		}
 		r.errorf(at, "%s", p.Text)

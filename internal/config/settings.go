@@ -55,6 +55,7 @@ type Settings struct {
 
 	Policy  *policy.Config
 	Targets []probe.Target // what this node probes, each once
+	Absent  int            // with AnyNode: files of checks that can't be used here; each is a warning
 
 	digest [32]byte
 	names  map[string]place // of each steered name
@@ -87,6 +88,8 @@ type API struct {
 	TokensFile string           // bearer tokens; empty: none
 	Groups     Grants           // Unix groups
 	Clients    Grants           // subject common names of client certificates
+
+	places map[string]place // of the files' names, by key
 }
 
 // TLS is what the API's listeners show and ask for: PEM files.
