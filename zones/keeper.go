@@ -37,8 +37,9 @@ type Loaded struct {
 	Err      error     // why the file is not what is served: Problems, or an error that says how to accept it
 	Warnings []Problem // about the file, and about copies that can't be read
 
-	reading *reading   // what Zone was read from; nil: a copy
-	refuses [][32]byte // contents that were rolled back from
+	reading    *reading   // what Zone was read from; nil: a copy
+	refuses    [][32]byte // contents that were rolled back from
+	rolledBack            // zero: it is no rollback
 }
 
 // Reasons why a file that is good in itself is not taken. Load and Rollback
@@ -147,7 +148,11 @@ func (k *Keeper) Save(ctx context.Context) {
 		case len(kept) > 0 && (k.saved[name] == l.Zone || kept[0].holds(&l)):
 			saved[name] = l.Zone
 		default:
-			save = append(save, &saving{zone: l.Zone, kept: kept, header: header{Taken: k.now(), File: l.Spec.File, Refuses: l.refuses}})
+			h := header{Taken: k.now(), File: l.Spec.File, Refuses: l.refuses, rolledBack: l.rolledBack}
+			if h.copyOf == 0 {
+				h.before = newest(kept)
+			}
+			save = append(save, &saving{zone: l.Zone, kept: kept, header: h})
 		}
 	}
 	k.store.save(ctx, save, listErr)
@@ -208,7 +213,7 @@ func (k *Keeper) load(spec Spec, served Loaded, kept []Version, accept bool, opt
 	}
 	l.Source, l.Zone, l.reading = File, z, now
 	if served.Zone != nil && served.Zone.digest == z.digest {
-		l.Zone, l.refuses = served.Zone, served.refuses // the same content: nothing has to be compiled again
+		l.Zone, l.refuses, l.rolledBack = served.Zone, served.refuses, served.rolledBack // the same content: nothing has to be compiled again
 	}
 	if before.known && before.digest != z.digest && before.serial == z.serial {
 		l.Warnings = append(l.Warnings, Problem{
@@ -267,7 +272,8 @@ func serialBack(old, new uint32) bool { return old != new && new-old >= 1<<31 }
 // fallBack finds what to serve in place of a file that was refused.
 func (k *Keeper) fallBack(l, served *Loaded, kept []Version, opt Options) {
 	if served.Zone != nil {
-		l.Zone, l.Source, l.reading, l.refuses = served.Zone, Running, served.reading, served.refuses
+		l.Zone, l.Source, l.reading = served.Zone, Running, served.reading
+		l.refuses, l.rolledBack = served.refuses, served.rolledBack
 		return
 	}
 	for i := range kept {
@@ -300,24 +306,33 @@ func (k *Keeper) Kept() func(name string) []Version {
 	}
 }
 
-// Rollback says which kept version to go back to: that before the one that is
-// served. Once it is taken and saved it is the newest version itself, and the
-// content that was left is not taken from the file again until the file changes
-// or is accepted.
+// Rollback says which kept version to go back to: the one that was served before
+// what is served, and so further back each time. Once it is taken and saved, a copy
+// of it is the newest version, in the place of the copy of an earlier rollback. The
+// content that was left is not taken from the file again until the file changes or
+// is accepted.
 func (k *Keeper) Rollback(name string) (Loaded, error) {
 	found, err := k.store.list()
 	if err != nil {
 		return Loaded{}, err
 	}
 	kept := found[fileName(name)]
-	left := before(k.current()[name], kept)
+	served := k.current()[name]
+	left := before(served, kept)
 	if !left.known {
 		return Loaded{}, fmt.Errorf("no version of the zone %s is kept", name)
 	}
 	var errs []error
-	older := olderThan(kept, left.digest)
-	for i := range older {
-		v := &older[i]
+	limit := served.before
+	if served.copyOf == 0 {
+		limit = servedBefore(kept, left.digest)
+	}
+	for i := range kept {
+		v := &kept[i]
+		if v.Number > limit || v.head().copyOf != 0 || v.Digest == left.digest {
+			continue
+		}
+		limit = v.before
 		z, err := k.store.open(name, v, Options{Yield: Pause})
 		if err != nil {
 			errs = append(errs, err)
@@ -325,20 +340,32 @@ func (k *Keeper) Rollback(name string) (Loaded, error) {
 		}
 		return Loaded{
 			Spec: Spec{Name: name, File: v.File}, Zone: z, Source: LastGood,
-			Err:     fmt.Errorf("%w (serial %d)", ErrRolledBack, left.serial),
-			refuses: append(slices.Clone(left.refused), left.digest),
+			Err:        fmt.Errorf("%w (serial %d)", ErrRolledBack, left.serial),
+			refuses:    append(slices.Clone(left.refused), left.digest),
+			rolledBack: rolledBack{copyOf: v.Number, before: v.before},
 		}, nil
 	}
 	return Loaded{}, errors.Join(append(errs, fmt.Errorf("no earlier version of the zone %s is kept", name))...)
 }
 
-// olderThan gives the versions before the first of a content. A rollback writes
-// an old content as a new version, so it may stand there twice.
-func olderThan(kept []Version, digest [32]byte) []Version {
-	for i := len(kept) - 1; i >= 0; i-- {
+// servedBefore is the highest number that a version served before a content can have.
+func servedBefore(kept []Version, digest [32]byte) uint64 {
+	for i := range kept {
 		if kept[i].head().Digest == digest {
-			return kept[i+1:]
+			return kept[i].before
 		}
 	}
-	return kept
+	return newest(kept) // the content is not kept
+}
+
+// newest is the number of the version that is served by the newest one: its own,
+// or of a rollback that of the original.
+func newest(kept []Version) uint64 {
+	if len(kept) == 0 {
+		return 0
+	}
+	if v := kept[0].head(); v.copyOf != 0 {
+		return v.copyOf
+	}
+	return kept[0].Number
 }

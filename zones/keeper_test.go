@@ -219,11 +219,83 @@ func TestVersionsAndRollback(t *testing.T) {
 	kt.load(Running, 5, ErrRolledBack, 0)
 	kt.restart()
 	kt.load(LastGood, 5, ErrRolledBack, 0)
-	kt.wantSerials(5, 6, 7, 6, 5)
+	kt.wantSerials(5, 7, 6, 5, 4, 3)
 	kt.accept(7)
-	back(6)
+	back(5) // it was served before
 	kt.write(8, 10)
 	kt.load(File, 8, nil, 0)
+}
+
+// Each rollback goes one version back, over restarts too, until none is left; what is loaded
+// then follows what was served before it.
+func TestRollbackWalksBack(t *testing.T) {
+	for _, restarts := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restarts %v", restarts), func(t *testing.T) {
+			kt := newKeeperTest(t)
+			back := func(serials ...uint32) {
+				t.Helper()
+				for _, serial := range serials {
+					l, err := kt.k.Rollback(kt.spec.Name)
+					if err != nil {
+						t.Fatal(err)
+					}
+					kt.check(l, LastGood, serial, ErrRolledBack, 0)
+					if restarts {
+						kt.restart()
+						kt.load(LastGood, serial, ErrRolledBack, 0)
+					}
+				}
+			}
+			end := func() {
+				t.Helper()
+				if l, err := kt.k.Rollback(kt.spec.Name); err == nil {
+					t.Fatalf("went on to serial %d", l.Zone.Serial())
+				}
+			}
+			load := func(serials ...uint32) {
+				t.Helper()
+				for _, serial := range serials {
+					kt.write(serial, 10)
+					kt.load(File, serial, nil, 0)
+				}
+			}
+			load(10, 11, 12, 20, 30)
+			back(20, 12, 11, 10)
+			end()
+			kt.wantSerials(10, 30, 20, 12, 11, 10)
+
+			load(31)
+			kt.wantSerials(31, 30, 20, 12, 10)
+			back(10)
+			end()
+			load(32, 33)
+			kt.wantSerials(33, 32, 31, 30, 10)
+			back(32, 10)
+			end()
+			kt.accept(33)
+			back(10)
+			load(40, 41, 42, 43)
+			kt.wantSerials(43, 42, 41, 40, 10)
+			back(42, 41, 40, 10)
+			end()
+		})
+	}
+}
+
+// A content that was loaded twice is no end of the way back.
+func TestRollbackOverARepeatedContent(t *testing.T) {
+	kt := newKeeperTest(t)
+	for _, serial := range []uint32{1, 2, 3, 2} {
+		kt.write(serial, 10)
+		kt.accept(serial)
+	}
+	for _, serial := range []uint32{3, 2, 1} {
+		l, err := kt.k.Rollback(kt.spec.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kt.check(l, LastGood, serial, ErrRolledBack, 0)
+	}
 }
 
 func TestDamagedCopyIsPassedOver(t *testing.T) {

@@ -30,10 +30,13 @@ type Version struct {
 	path    string
 	read    bool       // the head has been read: what stands above but Number, and
 	refuses [][32]byte // contents that were rolled back from
+	copyOf  uint64     // of a rollback: the number of the version that it serves again; 0: it is none
+	before  uint64     // no version above this number was served before it
 	damaged bool       // the head can't be read
 }
 
-// keepVersions is how many versions of a zone stay on disk.
+// keepVersions is how many versions of a zone stay on disk. The copy that a
+// rollback serves is not counted: it goes with the next version.
 const keepVersions = 5
 
 // store keeps versions of zones as master files in one folder, named
@@ -46,6 +49,8 @@ const keepVersions = 5
 //	; taken 2026-11-23T16:41:07Z
 //	; file /etc/pharos/shop.example.zone
 //	; refuses 60303a...     (after a rollback: a content rolled back from)
+//	; copy 12               (of a rollback: the number of the version that is served again)
+//	; before 11             (the version before has this number or less; without: the one below)
 //
 // A version is written aside, synced and renamed, so it is whole or not there.
 type store struct{ dir string }
@@ -54,6 +59,12 @@ type header struct {
 	Taken   time.Time
 	File    string
 	Refuses [][32]byte
+	rolledBack
+}
+
+// rolledBack is what a rollback leaves behind.
+type rolledBack struct {
+	copyOf, before uint64 // as in Version
 }
 
 // saving is a version to be written.
@@ -100,7 +111,7 @@ func (s store) list() (map[string][]Version, error) {
 		if !ok || nerr != nil || !strings.HasSuffix(e.Name(), ".zone") {
 			continue
 		}
-		found[zone] = append(found[zone], Version{Number: n, path: filepath.Join(s.dir, e.Name())})
+		found[zone] = append(found[zone], Version{Number: n, before: max(n, 1) - 1, path: filepath.Join(s.dir, e.Name())})
 	}
 	for _, vs := range found {
 		slices.SortFunc(vs, func(a, b Version) int { return int(int64(b.Number) - int64(a.Number)) })
@@ -152,6 +163,10 @@ func (v *Version) readHead() {
 		case "refuses":
 			_, err = hex.Decode(refuses[:], []byte(value[:min(len(value), 64)]))
 			v.refuses = append(v.refuses, refuses)
+		case "copy":
+			v.copyOf, err = strconv.ParseUint(value, 10, 64)
+		case "before":
+			v.before, err = strconv.ParseUint(value, 10, 64)
 		}
 		if err != nil {
 			v.damaged = true
@@ -226,7 +241,7 @@ func (s store) save(ctx context.Context, all []*saving, listErr error) {
 			os.Remove(tmp)
 			continue
 		}
-		for _, old := range v.kept[min(len(v.kept), keepVersions-1):] {
+		for _, old := range obsolete(v.kept, v.header.rolledBack) {
 			if err := os.Remove(old.path); err != nil {
 				v.err = fmt.Errorf("an old copy of the zone stays: %w", err)
 			}
@@ -238,6 +253,29 @@ func (s store) save(ctx context.Context, all []*saving, listErr error) {
 	for v := range written {
 		fail(v, err)
 	}
+}
+
+// obsolete lists the kept versions, the newest first, that go when another is
+// written: copies that a rollback made, and where it is no such copy itself,
+// those beyond keepVersions. What can be gone back to stays longest.
+func obsolete(kept []Version, next rolledBack) []Version {
+	var line, aside, gone []Version
+	limit := next.before
+	for _, v := range kept {
+		switch v.head(); {
+		case v.copyOf != 0:
+			gone = append(gone, v)
+		case v.Number <= limit:
+			line, limit = append(line, v), v.before
+		default:
+			aside = append(aside, v)
+		}
+	}
+	if next.copyOf != 0 {
+		return gone
+	}
+	stay := append(line, aside...)
+	return append(gone, stay[min(len(stay), keepVersions-1):]...)
 }
 
 // writeAside writes a version under a name that list does not find.
@@ -254,6 +292,12 @@ func (s store) writeAside(v *saving, sync bool) (tmp string, err error) {
 		if err == nil {
 			_, err = fmt.Fprintf(f, "; refuses %x\n", digest)
 		}
+	}
+	if err == nil && h.copyOf != 0 {
+		_, err = fmt.Fprintf(f, "; copy %d\n", h.copyOf)
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(f, "; before %d\n", h.before)
 	}
 	if err == nil {
 		_, err = z.write(f, newPacer(Pause))

@@ -127,8 +127,9 @@ func (a *app) zoneRollbackCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rollback ZONE",
 		Short: "Serve the version before",
-		Long: `Serves the newest kept version that differs from what is served now. The file is
-left alone: mend it before the next reload.`,
+		Long: `Serves the version that was served before the one that is served now; again, and
+it goes one further back, as far as versions are kept. The file is left alone:
+mend it before the next reload.`,
 		Example:           "  pharos zone rollback shop.example",
 		Args:              exactly("ZONE"),
 		ValidArgsFunction: a.complete(zoneNames),
