@@ -56,7 +56,8 @@ glue are compared with what their parents answer. Nothing is changed.
 A file that a check or the API needs and that is not here may be there on the
 node: it is a warning, and the last line says so.
 
-Exit codes: 0 good · 1 errors, or a delegation that differs · 3 a parent that
+Exit codes: 0 good · 1 errors, a reload that would be refused, or a delegation
+that differs · 3 a parent that
 could not be asked.`,
 		Example: `  pharos check /etc/pharos/pharos.yaml
   pharos check --diff
@@ -208,7 +209,7 @@ func resolverAddress(given string) (netip.AddrPort, error) {
 
 // verdict is the exit code of what was found and printed.
 func (c *checked) verdict() error {
-	if !c.Good {
+	if !c.Good || c.Diff != nil && len(c.Diff.Refused) > 0 {
 		return saidError{}
 	}
 	var unasked []string

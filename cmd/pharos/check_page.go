@@ -68,7 +68,7 @@ func (p *page) ifAllUp(all []ifAllUp) {
 func (p *page) diff(d api.DiffResult) {
 	p.heading("AGAINST THE RUNNING NODE")
 	changed := slices.ContainsFunc(d.Names, func(n policy.PreviewName) bool { return n.Changed })
-	if !changed && len(d.Zones)+len(d.Unjudged)+len(d.Notes) == 0 {
+	if !changed && len(d.Zones)+len(d.Unjudged)+len(d.Notes)+len(d.Refused) == 0 {
 		p.linef("Nothing would change.")
 		return
 	}
@@ -81,6 +81,13 @@ func (p *page) diff(d api.DiffResult) {
 	}
 	for _, n := range d.Notes {
 		p.linef("%s", n)
+	}
+	if len(d.Refused) > 0 {
+		p.linef("%s", p.paint(red, "A reload would be refused:"))
+		for _, r := range d.Refused {
+			p.linef("  %s", r)
+		}
+		return
 	}
 	p.linef("%s pharos reload, or pharos reload --confirm 5m", p.paint(bold, "Next:"))
 }

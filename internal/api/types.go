@@ -134,6 +134,7 @@ type DiffResult struct {
 	Zones    []ZoneDiff           `json:"zones,omitempty" doc:"zones whose content would change"`
 	Unjudged []policy.Unjudged    `json:"unjudged,omitempty" doc:"services that are decided once targets that are new to them are judged"`
 	Notes    []string             `json:"notes,omitempty" doc:"what else would change: listeners, targets"`
+	Refused  []Problem            `json:"refused,omitempty" doc:"why a reload would refuse it, and what is needed instead; empty: it would not"`
 	Warnings []Problem            `json:"warnings,omitempty"`
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -148,7 +149,7 @@ func (n *Node) nextDeployment(settings *config.Settings, before *deployment) (*d
 		z := &d.zones[i]
 		old := before.zone(z.Spec.Name)
 		if z.Err != nil && (old == nil || old.Err == nil) {
-			rejected.Problems = append(rejected.Problems, problems(z.Err)...)
+			rejected.Problems = append(rejected.Problems, zoneFaults(z.Spec, z.Err)...)
 		}
 	}
 	warnings, err := config.CheckZones(settings, loaded)
@@ -295,6 +296,15 @@ func problems(err error) []api.Problem {
 		return zoneProblems(zps)
 	}
 	return []api.Problem{{Text: err.Error()}}
+}
+
+// zoneFaults is why a zone's file is not taken; each names the file.
+func zoneFaults(spec zones.Spec, err error) []api.Problem {
+	all := problems(err)
+	for i := range all {
+		all[i].File = cmp.Or(all[i].File, spec.File)
+	}
+	return all
 }
 
 func configProblems[P ~[]config.Problem](ps P) []api.Problem {

@@ -337,12 +337,17 @@ func (n *Node) Diff(ctx context.Context, path string) (api.DiffResult, error) {
 		}
 		loaded = append(loaded, z)
 		result.Warnings = append(result.Warnings, zoneProblems(notes)...)
-		if old := before.zone(spec.Name); old == nil {
+		judged := n.keeper.Judge(z)
+		old := before.zone(spec.Name)
+		if judged != nil && (old == nil || old.Err == nil) {
+			result.Refused = append(result.Refused, zoneFaults(spec, judged)...)
+		}
+		if old == nil {
 			result.Notes = append(result.Notes, fmt.Sprintf("zone %s is new: %d records", spec.Name, z.Records()))
 		} else if old.Zone == nil || old.Zone.Digest() != z.Digest() {
 			d := zoneDiff(spec.Name, old.Zone, z)
-			if err := n.keeper.Judge(z); err != nil {
-				d.Refused = err.Error()
+			if judged != nil {
+				d.Refused = judged.Error()
 			}
 			result.Zones = append(result.Zones, d)
 		}
@@ -356,9 +361,8 @@ func (n *Node) Diff(ctx context.Context, path string) (api.DiffResult, error) {
 		return result, rejected
 	}
 	result.Notes = append(result.Notes, notes(before.settings, settings)...)
-	for _, p := range n.unchangeable(before.settings, settings) {
-		result.Notes = append(result.Notes, "a reload would refuse it: "+p.Text)
-	}
+	result.Refused = append(result.Refused, configProblems(api.CheckFiles(settings.API).Found)...)
+	result.Refused = append(result.Refused, n.unchangeable(before.settings, settings)...)
 	if result.Names, err = n.reconsider(ctx, settings.Policy); err != nil {
 		return result, err
 	}
