@@ -19,7 +19,8 @@ to. 'pharos cluster status' names nodes that run another configuration.
 
 The configuration is taken whole or refused, with every fault in its place; what
 ran before keeps running. With --confirm the node goes back by itself unless
-'pharos reload confirm' follows in time.`,
+'pharos reload confirm' follows in time. A reload without --confirm ends a trial
+that is running, as confirming does.`,
 		Example: `  pharos check --diff && pharos reload
   pharos reload --confirm 5m
   pharos reload confirm`,
@@ -67,6 +68,9 @@ func (p *page) reloaded(r api.ReloadResult, confirm time.Duration) {
 		p.linef("%s %s", p.paint(yellow, "warning:"), w)
 	}
 	p.linef("%s %s, in revision %d.", p.paint(green, "Loaded:"), r.Config, r.Revision)
+	if r.EndsTrial {
+		p.linef("%s", p.paint(yellow, "This ends the trial that was running: nothing goes back by itself any more."))
+	}
 	if len(r.Zones) > 0 {
 		p.heading("ZONES NOT SERVED FROM THEIR FILE")
 		p.zones(r.Zones)

@@ -30,8 +30,9 @@ func (a *app) serveCmd() *cobra.Command {
 		Use:   "serve",
 		Short: "Run a node",
 		Long: `Run a node until SIGTERM or Ctrl-C. SIGHUP has the configuration loaded again,
-like 'pharos reload'. No root is needed: CAP_NET_BIND_SERVICE for port 53 and
-CAP_NET_RAW for icmp checks are used where they are there; all others are dropped.`,
+like 'pharos reload', unless one is on trial. No root is needed:
+CAP_NET_BIND_SERVICE for port 53 and CAP_NET_RAW for icmp checks are used where
+they are there; all others are dropped.`,
 		Example: `  pharos serve --config /etc/pharos/pharos.yaml
   pharos serve --config pharos.yaml --node edge-b1 --data-dir /tmp/edge-b1`,
 		Args: cobra.NoArgs,

@@ -151,6 +151,7 @@ type ReloadResult struct {
 	Zones     []Zone               `json:"zones,omitempty" doc:"zones that are not served from their file"`
 	Warnings  []Problem            `json:"warnings,omitempty"`
 	ConfirmBy time.Time            `json:"confirm_by,omitzero"`
+	EndsTrial bool                 `json:"ends_trial,omitempty" doc:"a configuration was on trial, and is not gone back from any more"`
 }
 
 // ObserveStatus is where the live servers answer otherwise than this node would.

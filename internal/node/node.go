@@ -326,8 +326,7 @@ func (n *Node) runHangup(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-n.opt.Hangup:
-			// The outcome is logged and shown by status.
-			_, _ = n.Reload(ctx, api.ReloadRequest{}, "SIGHUP")
+			n.hangUp(ctx)
 		}
 	}
 }

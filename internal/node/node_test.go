@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -311,6 +312,42 @@ func TestHangupReloads(t *testing.T) {
 	eventually(t, "the new name answers", func() bool {
 		return liveText(r.ask("new.shop.example.", dns.TypeA), dns.TypeA) == addrA
 	})
+}
+
+// A signal confirms no trial, which then goes back; a person's reload ends one and says so.
+func TestHangupConfirmsNoTrial(t *testing.T) {
+	r := newRig(t)
+	hangup := make(chan os.Signal) // taken only by one that waits for the next
+	r.opt.Hangup = hangup
+	var text lockedBuffer
+	r.opt.Log = slog.New(slog.NewTextHandler(&text, nil))
+	r.start()
+	r.extraNames = ", new.shop.example."
+	r.writeConfig()
+	if err := r.reload(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	r.extraNames = ", newer.shop.example."
+	r.writeConfig()
+	hangup <- os.Interrupt
+	hangup <- os.Interrupt // the first has been followed
+	if by := r.node.situation().confirmBy; by.IsZero() {
+		t.Error("the trial is over")
+	}
+	if got := liveText(r.ask("newer.shop.example.", dns.TypeA), dns.TypeA); got != "NXDOMAIN" {
+		t.Errorf("the new name answers %s", got)
+	}
+	if !strings.Contains(text.String(), "level=ERROR") || !strings.Contains(text.String(), "a configuration is on trial. 'pharos reload confirm' keeps it") {
+		t.Errorf("the log:\n%s", text.String())
+	}
+	result, err := r.node.Reload(t.Context(), api.ReloadRequest{}, "ann")
+	if err != nil || !result.EndsTrial || !r.node.situation().confirmBy.IsZero() {
+		t.Errorf("a reload by a person: %+v, %v", result, err)
+	}
+	result, err = r.node.Reload(t.Context(), api.ReloadRequest{}, "ann")
+	if err != nil || result.EndsTrial {
+		t.Errorf("without a trial: %+v, %v", result, err)
+	}
 }
 
 // The data folder goes: DNS and deciding go on, orders are refused with the

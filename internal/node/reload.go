@@ -26,13 +26,36 @@ func (n *Node) Reload(ctx context.Context, r api.ReloadRequest, author string) (
 		return api.ReloadResult{}, err
 	}
 	defer n.loading.give()
+	return n.reloadAndTell(ctx, r, author)
+}
+
+// hangUp loads the configuration again for a signal, unless one is on trial: a
+// signal says nothing of whether that one is to stay, and has nobody to ask.
+func (n *Node) hangUp(ctx context.Context) {
+	const author = "SIGHUP"
+	if n.loading.take(ctx) != nil {
+		return
+	}
+	defer n.loading.give()
+	if n.trial.before == nil {
+		_, _ = n.reloadAndTell(ctx, api.ReloadRequest{}, author) // it logs the outcome, and status shows it
+		return
+	}
+	n.notify.reloading()
+	n.log.Error("reload refused: a configuration is on trial. 'pharos reload confirm' keeps it, 'pharos reload' ends the trial with the files as they are now; "+
+		"else it goes back by itself", "author", author, "confirm_by", n.situation().confirmBy)
+	n.notify.ready(fmt.Sprintf("revision %d", n.situation().revision.Number))
+}
+
+// reloadAndTell loads the configuration and logs what came of it. The turn of loading is held.
+func (n *Node) reloadAndTell(ctx context.Context, r api.ReloadRequest, author string) (api.ReloadResult, error) {
 	n.notify.reloading()
 	result, err := n.reload(ctx, r, author)
 	switch {
 	case err != nil:
 		n.log.Error("reload refused, what ran before keeps running", "author", author, "error", err)
 	case result.ConfirmBy.IsZero():
-		n.log.Info("configuration loaded", "author", author, "config", result.Config, "revision", result.Revision)
+		n.log.Info("configuration loaded", "author", author, "config", result.Config, "revision", result.Revision, "ends_trial", result.EndsTrial)
 	default:
 		n.log.Info("configuration loaded on trial", "author", author, "config", result.Config, "revision", result.Revision, "confirm_by", result.ConfirmBy)
 	}
@@ -78,11 +101,15 @@ func (n *Node) reload(ctx context.Context, r api.ReloadRequest, author string) (
 			n.trial.before = before
 		}
 	} else {
+		result.EndsTrial = n.trial.before != nil
 		n.trial.before = nil
 	}
 	n.change(func(s *situation) { s.failure, s.wentBack, s.confirmBy = nil, time.Time{}, result.ConfirmBy })
 	why := ""
-	if r.Confirm > 0 {
+	switch {
+	case result.EndsTrial:
+		why = "ends the trial of the one before"
+	case r.Confirm > 0:
 		why = "on trial until " + result.ConfirmBy.UTC().Format(time.DateTime)
 	}
 	n.record(ctx, deployRecords(author, why, before, next, result.Names)...)
