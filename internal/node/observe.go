@@ -291,9 +291,11 @@ func (e expected) String() string {
 	if e.fail {
 		return "SERVFAIL"
 	}
-	texts := make([]string, len(e.sets))
-	for i, set := range e.sets {
-		texts[i] = addrsText(set)
+	var texts []string
+	for _, set := range e.sets {
+		if text := addrsText(set); !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
 	}
 	return strings.Join(texts, " or ")
 }

@@ -170,6 +170,7 @@ func TestExpect(t *testing.T) {
 		{"weight zero", policy.Answer{Choices: []policy.Choice{choice(member(0, a1), member(3, a2))}}, dns.TypeA, "192.0.2.9", 0, []string{"192.0.2.1"}, false, "192.0.2.2"},
 		{"no data", policy.Answer{Choices: []policy.Choice{choice(member(0, a1))}}, dns.TypeAAAA, "192.0.2.9", 0, nil, true, "no addresses"},
 		{"data where none is due", policy.Answer{Choices: []policy.Choice{choice(member(0, a1))}}, dns.TypeAAAA, "192.0.2.9", 0, []string{"2001:db8::1"}, false, "no addresses"},
+		{"no data by weight", policy.Answer{Choices: []policy.Choice{{A: []policy.Member{member(1, a1), member(3, a2)}, AAAA: []policy.Member{member(1), member(3)}}}}, dns.TypeAAAA, "192.0.2.9", 0, []string{"2001:db8::1"}, false, "no addresses"},
 		{"IPv6", policy.Answer{Choices: []policy.Choice{{AAAA: []policy.Member{member(0, v6)}}}}, dns.TypeAAAA, "192.0.2.9", 0, []string{"2001:db8::1"}, true, "2001:db8::1"},
 		{"servfail", policy.Answer{Fail: true}, dns.TypeA, "192.0.2.9", dns.RcodeServerFailure, nil, true, "SERVFAIL"},
 		{"unexpected rcode", policy.Answer{Choices: []policy.Choice{choice(member(0, a1))}}, dns.TypeA, "192.0.2.9", dns.RcodeNameError, nil, false, "192.0.2.1"},
