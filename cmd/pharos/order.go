@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -41,7 +42,10 @@ const untilEnded = "default: when it is ended"
 
 // check refuses what can be no order before it is sent.
 func (f *orderFlags) check() error {
+	reason := utf8.RuneCountInString(f.reason)
 	switch {
+	case reason > api.MaxReason:
+		return usagef("--reason: found %d characters, expected %d at most", reason, api.MaxReason)
 	case f.expiry < 0:
 		return usagef("--for %s: expected a time to come", f.expiry)
 	case f.waitFor <= 0 || f.waitFor > api.MaxWaitFor:

@@ -24,6 +24,9 @@ const (
 	MaxWaitFor = 30 * time.Second
 )
 
+// MaxReason is how long the reason of an order may be, in characters; its tag says the same.
+const MaxReason = 500
+
 // OrderRequest is what a person asks for. There is no author in it: that is
 // whoever the connection belongs to.
 type OrderRequest struct {
