@@ -225,10 +225,11 @@ func (d *decoder) address(dst *netip.Addr) reader {
 func isPrefix(s string) bool   { _, err := netip.ParsePrefix(s); return err == nil }
 func isAddrPort(s string) bool { _, err := netip.ParseAddrPort(s); return err == nil }
 
-// quotesHint explains why an IPv6 address was read as something else.
+// quotesHint explains why an address was read as something else: inside braces the
+// parser takes any colon for the end of a key, also in brackets that stand there.
 func quotesHint(n *node) string {
 	if n.kind == mapping {
-		return " (an IPv6 address inside braces or brackets has to be in quotes)"
+		return " (inside braces an address with a colon in it, of IPv6 or with a port, has to be in quotes)"
 	}
 	return ""
 }
