@@ -489,26 +489,53 @@ func (t *turn) overrideAlarms(v *override) []alarm {
 			fmt.Sprintf("the override %s of %s reaches nothing: %s; it is kept, and would apply again", v.Key, v.Author, v.stray), clear,
 		}}
 	}
+	list := t.pinnedOff(v)
 	if v.Expires.IsZero() || v.suspended != "" || t.now.Before(v.warnAt()) {
-		return nil
+		return list
 	}
 	if t.now.Before(v.Expires) {
-		return []alarm{{
+		return append(list, alarm{
 			"override-expires/" + v.Key,
 			fmt.Sprintf("the override %s of %s expires at %s; set it again to prolong it", v.Key, v.Author, v.Expires.UTC().Format(time.DateTime)),
 			clear,
-		}}
+		})
 	}
 	why := t.holdsUp(v)
 	switch {
 	case why == "" && t.decides(): // it falls in a moment
-		return nil
+		return list
 	case why == "":
 		why = "no majority of sites is heard"
 	}
-	return []alarm{{
+	return append(list, alarm{
 		"override-stays/" + v.Key,
 		fmt.Sprintf("the override %s of %s expired at %s and stays: %s; clear it, or set it again to prolong it", v.Key, v.Author, v.Expires.UTC().Format(time.DateTime), why),
 		clear,
-	}}
+	})
+}
+
+// pinnedOff tells of a pin that answers with what takes no traffic: past the rule, or since the two met. Of a site
+// override, the services inside it tell.
+func (t *turn) pinnedOff(v *override) []alarm {
+	if v.site >= 0 || !v.followed() {
+		return nil
+	}
+	first, last := 0, len(t.ix.services)-1
+	if v.svc >= 0 {
+		first, last = v.svc, v.svc
+	}
+	for svc := first; svc <= last; svc++ {
+		in := &t.ix.services[svc]
+		if !t.reaches(v, svc) {
+			continue
+		}
+		if ep, by := t.answersOff(in, v); by != nil {
+			return []alarm{{
+				"pinned-off/" + v.Key,
+				fmt.Sprintf("the override %s of %s answers with %s of service %s, which takes no traffic: %s", v.Key, v.Author, in.endpointName(ep), in.ID, t.offWhy(in, ep)),
+				clearCommand(v.Kind, v.Key),
+			}}
+		}
+	}
+	return nil
 }

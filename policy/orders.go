@@ -312,6 +312,30 @@ func (o *orders) offReason(in *serviceInfo, ep *endpointInfo, site SiteID) strin
 	return ""
 }
 
+// offBy is an order by which an endpoint takes no traffic in any of its sites; nil: it does.
+func (o *orders) offBy(in *serviceInfo, ep *endpointInfo) *order {
+	var first *order
+	for _, at := range ep.At {
+		if o.offReason(in, ep, at.Site) == "" {
+			return nil
+		}
+		if first != nil {
+			continue
+		}
+		if l := o.lost[at.Site]; l != nil && l.suspended == "" {
+			first = l
+			continue
+		}
+		for _, d := range o.drains {
+			if a := (span{kind: d.Kind, key: d.Key}); d.suspended == "" && a.covers(in, ep, at.Site) {
+				first = d
+				break
+			}
+		}
+	}
+	return first
+}
+
 // freedAt is when the last drain of an endpoint ended.
 func (o *orders) freedAt(in *serviceInfo, ep *endpointInfo) time.Time {
 	var last time.Time

@@ -171,12 +171,7 @@ func (s *State) warnings(e Entry, after *State) []string {
 
 // overrideWarnings: s is behind the order.
 func (s *State) overrideWarnings(e Entry) []string {
-	var v *override
-	for _, have := range s.orders.overrides {
-		if have.Stamp == e.Stamp {
-			v = have
-		}
-	}
+	v := s.overrideOf(e)
 	if v == nil {
 		return nil
 	}
@@ -234,6 +229,9 @@ func (s *State) answerWarnings(in *serviceInfo, v *override) []string {
 		}
 		if health, _ := s.anyHealth(ep); health != Up {
 			list = append(list, fmt.Sprintf("%s of service %s is %s", in.endpointName(e), in.ID, health))
+		}
+		if s.orders.offBy(in, ep) != nil {
+			list = append(list, fmt.Sprintf("%s of service %s takes no traffic: %s", in.endpointName(e), in.ID, s.offWhy(in, e)))
 		}
 		if v.site >= 0 && len(ep.at) > 1 {
 			list = append(list, fmt.Sprintf("%s of service %s is shared by its sites: its DNS answer stays, and which site takes the traffic is for routing",

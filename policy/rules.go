@@ -9,7 +9,7 @@ import (
 // The built-in rules. Those under safety in the configuration have names of their own.
 const (
 	ruleLastEndpoint = "last-endpoint" // a drain takes the last healthy endpoint of a service
-	ruleDrainedSite  = "drained-site"  // an override and a drain of its site
+	ruleDrainedSite  = "drained-site"  // an override and a drain of its site, or of all that it answers with
 	ruleLostSite     = "lost-site"     // an override onto a site that is declared lost
 	ruleElectorate   = "electorate"    // the last site that can decide is declared lost; nothing passes it
 )
@@ -44,6 +44,7 @@ func (s *State) violations(e Entry, after *State) []*Refusal {
 		return append(list, &Refusal{Rule: ruleElectorate, Text: "the loss of site " + e.Key + " would leave no site that decides"})
 	}
 	list = append(list, s.meets(e)...)
+	list = append(list, after.sendsOff(e)...)
 	if e.Kind == KindDrain && !e.Deleted {
 		list = append(list, s.takesLast(e, after)...)
 	}
@@ -113,6 +114,81 @@ func (s *State) meets(e Entry) []*Refusal {
 		}
 	}
 	return nil
+}
+
+// sendsOff refuses an override all of whose services would be answered with what takes no traffic, though its site as a
+// whole does: s is behind the order. Where some of several would, it is a warning.
+func (s *State) sendsOff(e Entry) []*Refusal {
+	v := s.overrideOf(e)
+	if v == nil || v.site >= 0 && (s.IsLost(v.Override.Site) || s.orders.siteOff[v.Override.Site]) { // see meets
+		return nil
+	}
+	var first *Refusal
+	for svc := range s.ix.services {
+		in := &s.ix.services[svc]
+		if !s.reaches(v, svc) {
+			continue
+		}
+		ep, by := s.answersOff(in, v)
+		if by == nil {
+			return nil
+		}
+		if rule := offRule(by.Kind); first == nil {
+			first = &Refusal{
+				Rule: rule, Break: true,
+				Text: fmt.Sprintf("%s of service %s takes no traffic: %s, by %s (%s); end that with %s, or pass it with --break-glass %s",
+					in.endpointName(ep), in.ID, s.offWhy(in, ep), by.Author, by.Reason, clearCommand(by.Kind, by.Key), rule),
+			}
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return []*Refusal{first}
+}
+
+// overrideOf is the override that an entry sets and that is followed, or nil.
+func (s *State) overrideOf(e Entry) *override {
+	for _, v := range s.orders.overrides {
+		if v.Key == e.Key && v.Stamp == e.Stamp && v.followed() && e.Kind == KindOverride {
+			return v
+		}
+	}
+	return nil
+}
+
+// answersOff finds an endpoint that an override answers a service with and that takes no traffic, and the order by which it
+// does not: of a site, where none of the endpoints there does. nil: there is none.
+func (s *State) answersOff(in *serviceInfo, v *override) (int, *order) {
+	if v.site < 0 {
+		for _, a := range v.Addresses {
+			if e := in.endpointAt(a); e >= 0 {
+				if by := s.orders.offBy(in, &in.eps[e]); by != nil {
+					return e, by
+				}
+			}
+		}
+		return 0, nil
+	}
+	first, why := 0, (*order)(nil)
+	for e := range in.eps {
+		if !in.eps[e].inSite(v.site) {
+			continue
+		}
+		by := s.orders.offBy(in, &in.eps[e])
+		if by == nil {
+			return 0, nil
+		}
+		if why == nil {
+			first, why = e, by
+		}
+	}
+	return first, why
+}
+
+// offWhy says why an endpoint takes no traffic, by the first of its sites.
+func (s *State) offWhy(in *serviceInfo, e int) string {
+	return s.orders.offReason(in, &in.eps[e], in.eps[e].At[0].Site)
 }
 
 // takesLast refuses a drain that leaves a service without a healthy endpoint, or without any.
