@@ -12,6 +12,7 @@ import (
 type decision struct {
 	bound    bound
 	override *override
+	without  *decision // of a pin that leaves the other family alone: what that family is answered by
 	chain    chain
 	set      []bool   // the endpoints answered with; nil for a pin
 	by       Steering // how the set is handed out
@@ -98,9 +99,12 @@ type share struct {
 	weight uint32 // all zero: a union
 }
 
-// choices makes the answer of each client group out of a decided set.
+// choices makes the answer of each client group out of a decision.
 func (s *State) choices(in *serviceInfo, d decision) []Choice {
-	if d.fail {
+	switch {
+	case d.override != nil && d.override.site < 0:
+		return s.pinned(in, d)
+	case d.fail:
 		return []Choice{{}}
 	}
 	if d.by != Nearest {
@@ -270,11 +274,11 @@ func families(addrs []netip.Addr) (v4, v6 []netip.Addr) {
 	return v4, v6
 }
 
-// pinned is the answer of addresses that a person named. With other, the family that they
-// are not of is left to steering.
-func (s *State) pinned(in *serviceInfo, v *override, other *Choice) Choice {
+// pinned is the answer of addresses that a person named. The family that they are not of has none, or is answered
+// as without them.
+func (s *State) pinned(in *serviceInfo, d decision) []Choice {
 	var c Choice
-	for _, a := range v.Addresses {
+	for _, a := range d.override.Addresses {
 		site := SiteID("")
 		if e := in.endpointAt(a); e >= 0 {
 			site = in.eps[e].At[0].Site
@@ -286,15 +290,19 @@ func (s *State) pinned(in *serviceInfo, v *override, other *Choice) Choice {
 			c.AAAA = append(c.AAAA, m)
 		}
 	}
-	if other != nil && v.KeepOther {
-		if len(c.A) == 0 {
-			c.A = other.A
+	if d.without == nil {
+		return []Choice{c}
+	}
+	list := slices.Clone(s.choices(in, *d.without))
+	for i := range list {
+		if len(c.A) > 0 {
+			list[i].A = c.A
 		}
-		if len(c.AAAA) == 0 {
-			c.AAAA = other.AAAA
+		if len(c.AAAA) > 0 {
+			list[i].AAAA = c.AAAA
 		}
 	}
-	return c
+	return list
 }
 
 // seconds is a TTL as DNS has it: whole seconds, at least one.
@@ -310,19 +318,9 @@ func (s *State) answer(svc, name int, d decision, main []Choice) (*Answer, uint3
 	in := &s.ix.services[svc]
 	a := &Answer{Name: in.Names[name], Service: in.ID, PickBy: in.PickBy, Fail: d.fail}
 	ttl := in.TTL
-	switch v := d.override; {
-	case v != nil && v.site < 0:
-		a.Fail = false
-		for i := range main {
-			a.Choices = append(a.Choices, s.pinned(in, v, &main[i]))
-		}
-		if !v.KeepOther {
-			a.Choices = a.Choices[:1]
-		}
-	case v != nil:
+	a.Choices = main
+	if d.override != nil {
 		a.Choices = s.choices(in, d)
-	default:
-		a.Choices = main
 	}
 	if s.hold != nil {
 		a.Fail, a.Choices = true, []Choice{{}}
@@ -343,6 +341,9 @@ func (s *State) answer(svc, name int, d decision, main []Choice) (*Answer, uint3
 func (s *State) pendingFor(d decision) string {
 	if why := s.expiryNear(d.override); why != "" {
 		return why
+	}
+	if d.without != nil {
+		return s.pendingFor(*d.without)
 	}
 	return d.pending
 }

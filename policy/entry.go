@@ -115,7 +115,7 @@ type Override struct {
 	Site      SiteID        `json:"site,omitempty"`
 	Addresses []netip.Addr  `json:"addresses,omitempty"`
 	TTL       time.Duration `json:"ttl,omitempty"`        // 0: the service's own
-	KeepOther bool          `json:"keep_other,omitempty"` // a pin of one family leaves the other to steering instead of NODATA
+	KeepOther bool          `json:"keep_other,omitempty"` // a pin of one family leaves the other as it is without it, instead of NODATA
 	Unlisted  bool          `json:"unlisted,omitempty"`   // the addresses may be no endpoint of the service
 }
 

@@ -25,23 +25,20 @@ func (t *turn) evaluate(svc int) {
 	alarms := t.serviceAlarms(svc, d, views)
 	inside := map[*override]decision{}
 	chains := map[Stamp]chain{}
+	decide := func(v *override) decision {
+		if v == nil {
+			return d
+		}
+		in, ok := inside[v]
+		if !ok {
+			in, alarms = t.evaluateInside(svc, v, chains, alarms)
+			inside[v] = in
+		}
+		return in
+	}
 	mainChoices := t.choices(&t.ix.services[svc], d)
 	for n := range sv.answers {
-		nd := d
-		v := t.overrideFor(svc, n, nil)
-		switch {
-		case v == nil:
-		case v.site < 0:
-			nd = decision{override: v, chain: main, rule: "pin", by: d.by}
-		default:
-			in, ok := inside[v]
-			if !ok {
-				in, alarms = t.evaluateInside(svc, v, chains, alarms)
-				inside[v] = in
-			}
-			nd = in
-		}
-		a, full := t.answer(svc, n, nd, mainChoices)
+		a, full := t.answer(svc, n, t.decisionOf(svc, n, t.overrideFor(svc, n, nil), decide), mainChoices)
 		t.setAnswer(sv, n, a, full)
 	}
 	for _, stamp := range slices.SortedFunc(maps.Keys(sv.inside), Stamp.Compare) {
@@ -63,6 +60,20 @@ func (t *turn) evaluate(svc int) {
 	}
 	t.raise(sv.alarms, alarms)
 	sv.alarms = alarms
+}
+
+// decisionOf is what a name is answered by where an override decides it, or none. decide tells what the machine chooses
+// inside a site override, or (nil) the active metro.
+func (s *State) decisionOf(svc, n int, v *override, decide func(*override) decision) decision {
+	if v == nil || v.site >= 0 {
+		return decide(v)
+	}
+	d := decision{override: v, chain: s.svcs[svc].main, rule: "pin", by: s.ix.services[svc].Steer}
+	if v.KeepOther {
+		without := s.decisionOf(svc, n, s.overrideFor(svc, n, v), decide)
+		d.without = &without
+	}
+	return d
 }
 
 // evaluateInside decides a service inside a site override.

@@ -153,22 +153,31 @@ func (s *State) steps(ref nameRef, a *Answer, d decision, group int) []string {
 		say("This node is held: %s. It answers no steered name until it has merged with the others.", why)
 	}
 	if why := s.majorityText(s.now); why != "" {
-		say("%s.", strings.ToUpper(why[:1])+why[1:])
+		say("%s.", sentence(why))
 	}
 	if why := s.suspects(); why != "" {
 		say("This node suspects itself: %s. It moves nothing.", why)
 	}
 	for _, o := range s.orders.suspended {
-		text := OrderText([]Entry{o.Entry})
-		say("%s of %s is suspended: %s.", strings.ToUpper(text[:1])+text[1:], o.Author, o.suspended)
+		say("%s of %s is suspended: %s.", sentence(OrderText([]Entry{o.Entry})), o.Author, o.suspended)
 	}
-	switch v := d.override; {
-	case v == nil:
-		say("No override reaches the name.")
-	case v.site < 0:
+	other := ""
+	for ; d.override != nil && d.override.site < 0; d = *d.without {
+		v := d.override
 		say("Override %s of %s (%s) pins the answer.", v.Key, v.Author, v.Reason)
-		return list
-	default:
+		if d.without == nil {
+			return list
+		}
+		family := "A"
+		if v.Addresses[0].Unmap().Is4() {
+			family = "AAAA"
+		}
+		say("It keeps the other family (keep-other): %s is answered as without it.", family)
+		other = "other "
+	}
+	if v := d.override; v == nil {
+		say("No %soverride reaches the name.", other)
+	} else {
 		say("Override %s of %s (%s) keeps the answer inside site %s.", v.Key, v.Author, v.Reason, v.Override.Site)
 	}
 	if d.override == nil {
@@ -187,7 +196,7 @@ func (s *State) steps(ref nameRef, a *Answer, d decision, group int) []string {
 		say("That move says that none is up, so %s applies.", d.rule)
 	}
 	if d.fallback != "" {
-		say("%s.", strings.ToUpper(d.fallback[:1])+d.fallback[1:])
+		say("%s.", sentence(d.fallback))
 	}
 	if !a.Fail && d.by == in.Steer && d.rule != "all_down: primary" && d.fallback == "" {
 		say("%s", s.steerText(in, a, group))
@@ -201,6 +210,9 @@ func (s *State) steps(ref nameRef, a *Answer, d decision, group int) []string {
 	}
 	return list
 }
+
+// sentence begins a text with a capital.
+func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 // restsOn is the entry that a decision rests on: the override that pins it, or the newest move.
 func (s *State) restsOn(d decision) *Entry {

@@ -260,11 +260,15 @@ func (o *orders) turnOff(key string) {
 }
 
 // overrideFor is the override that decides a name: the most specific that
-// reaches it. skip is left out of account.
-func (s *State) overrideFor(svc, name int, skip *override) *override {
+// reaches it. Below another, the next less specific than that one.
+func (s *State) overrideFor(svc, name int, below *override) *override {
 	in := &s.ix.services[svc]
-	for _, v := range []*override{s.orders.byName[in.Names[name]], s.orders.bySvc[in.ID], s.orders.all} {
-		if v != nil && v != skip && s.reaches(v, svc) {
+	list := []*override{s.orders.byName[in.Names[name]], s.orders.bySvc[in.ID], s.orders.all}
+	if below != nil {
+		list = list[slices.Index(list, below)+1:]
+	}
+	for _, v := range list {
+		if v != nil && s.reaches(v, svc) {
 			return v
 		}
 	}

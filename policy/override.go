@@ -54,7 +54,7 @@ func (s *State) holdsUp(v *override) string {
 		}
 		in := &s.ix.services[svc]
 		for n := range in.Names {
-			if v.name >= 0 && v.name != n || s.overrideFor(svc, n, nil) != v {
+			if v.name >= 0 && v.name != n || !s.restsOnOverride(svc, n, v) {
 				continue
 			}
 			if why := s.unhealthyWithout(svc, n, v); why != "" {
@@ -63,6 +63,15 @@ func (s *State) holdsUp(v *override) string {
 		}
 	}
 	return ""
+}
+
+// restsOnOverride says whether a name is decided by an override, be it for the family alone that pins above it leave alone.
+func (s *State) restsOnOverride(svc, name int, v *override) bool {
+	have := s.overrideFor(svc, name, nil)
+	for have != nil && have != v && have.site < 0 && have.KeepOther {
+		have = s.overrideFor(svc, name, have)
+	}
+	return have == v
 }
 
 // unhealthyWithout says what is wrong with a name's answer once an override is gone.

@@ -207,7 +207,11 @@ func (s *State) misses(v *override) []string {
 			if v.name >= 0 && v.name != n {
 				continue
 			}
-			if w := s.overrideFor(svc, n, nil); w != nil && w != v {
+			switch w := s.overrideFor(svc, n, nil); {
+			case w == nil || w == v:
+			case s.restsOnOverride(svc, n, v):
+				list = append(list, fmt.Sprintf("reaches of %s only the family that override %s leaves alone", name, w.Key))
+			default:
 				list = append(list, fmt.Sprintf("does not reach %s: override %s is more specific", name, w.Key))
 			}
 		}

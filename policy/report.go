@@ -234,16 +234,15 @@ func addresses(c Choice) (v4, v6 []string) {
 
 // decisionFor is how a name's answer came about.
 func (s *State) decisionFor(svc, n int) decision {
-	v := s.overrideFor(svc, n, nil)
-	b, c := s.mainBound(s.orders, svc), s.svcs[svc].main
-	if v != nil && v.site >= 0 {
-		b, c = bound{override: v}, s.svcs[svc].inside[v.Stamp]
-	}
-	d := s.resolve(svc, b, c, s.look(svc, b, c))
-	d.pending = s.pendingWhy(svc, d)
-	if v != nil && v.site < 0 {
-		d = decision{override: v, chain: c, rule: "pin", by: d.by}
-	}
+	d := s.decisionOf(svc, n, s.overrideFor(svc, n, nil), func(v *override) decision {
+		b, c := s.mainBound(s.orders, svc), s.svcs[svc].main
+		if v != nil {
+			b, c = bound{override: v}, s.svcs[svc].inside[v.Stamp]
+		}
+		d := s.resolve(svc, b, c, s.look(svc, b, c))
+		d.pending = s.pendingWhy(svc, d)
+		return d
+	})
 	if s.hold != nil {
 		d.rule = "held"
 	}

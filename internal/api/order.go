@@ -107,7 +107,7 @@ type OverrideBody struct {
 	Site      policy.SiteID `json:"site,omitempty"`
 	Addresses []netip.Addr  `json:"addresses,omitempty"`
 	TTL       Duration      `json:"ttl,omitzero" doc:"0: the service's own"`
-	KeepOther bool          `json:"keep_other,omitempty" doc:"a pin of one family leaves the other to steering instead of NODATA"`
+	KeepOther bool          `json:"keep_other,omitempty" doc:"a pin of one family leaves the other as it is without it, instead of NODATA"`
 	Unlisted  bool          `json:"unlisted,omitempty" doc:"the addresses may be no endpoint of the service"`
 }
 
