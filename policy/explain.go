@@ -92,6 +92,7 @@ func (s *State) Explain(q Query, now time.Time) (Explanation, error) {
 	}
 	ex.Candidates = s.endpointStatus(ref.svc, b, c)
 	for i := range ex.Candidates {
+		ex.Candidates[i].InSet = s.answered(in, a, d, in.epOf[ex.Candidates[i].Endpoint])
 		for k := range ex.Candidates[i].Targets {
 			t := &ex.Candidates[i].Targets[k]
 			t.Votes = s.voteStatus(s.ix.targetOf[t.Target], -1)
@@ -99,6 +100,19 @@ func (s *State) Explain(q Query, now time.Time) (Explanation, error) {
 	}
 	ex.Steps = s.steps(ref, a, d, group)
 	return ex, nil
+}
+
+// answered says whether an endpoint belongs to what a name is answered with: by its addresses where they are pinned, else
+// to the decided set, of which one client may get a part.
+func (s *State) answered(in *serviceInfo, a *Answer, d decision, e int) bool {
+	if d.override == nil || d.override.site >= 0 {
+		return !a.Fail && d.set != nil && d.set[e]
+	}
+	return slices.ContainsFunc(a.Choices, func(c Choice) bool {
+		return slices.ContainsFunc(slices.Concat(c.A, c.AAAA), func(m Member) bool {
+			return slices.ContainsFunc(m.Addrs, func(addr netip.Addr) bool { return in.endpointAt(addr) == e })
+		})
+	})
 }
 
 // groupOf is the group whose longest prefix holds a client: its index plus one, 0 for none.
@@ -184,7 +198,11 @@ func (s *State) steps(ref nameRef, a *Answer, d decision, group int) []string {
 		say("The active metro of service %s is %s, %s.", in.ID, d.bound.metro, s.epochText(in.ID, d.bound))
 	}
 	if d.chain.move == nil {
-		say("No endpoint may be answered.")
+		if d.fallback == "" {
+			say("No endpoint may be answered.")
+		} else {
+			say("%s.", sentence(d.fallback))
+		}
 		return list
 	}
 	m := d.chain.move

@@ -147,7 +147,7 @@ type EndpointStatus struct {
 	Detail    string         `json:"detail"`            // the evidence in a few words
 	Candidate bool           `json:"candidate"`         // may be chosen by the machine
 	Why       string         `json:"why,omitempty"`     // why it is no candidate: "drained", "standby site", ...
-	InSet     bool           `json:"in_set"`            // in the newest move's set
+	InSet     bool           `json:"in_set"`            // in the newest move's set; of an Explanation: answered with
 	Percent   int            `json:"percent,omitempty"` // of its full weight while a ramp runs
 	Targets   []TargetStatus `json:"targets"`
 }

@@ -563,7 +563,11 @@ func (s *story) explain(f []string) {
 		s.say("  rests on %s %s of %s", e.Kind, e.Key, e.Stamp.Node)
 	}
 	for _, c := range ex.Candidates {
-		s.say("  candidate %s: %s (%s)%s", c.Endpoint, c.Health, c.Detail, paren(c.Why))
+		mark := ""
+		if c.InSet {
+			mark = ", answered"
+		}
+		s.say("  candidate %s: %s (%s)%s%s", c.Endpoint, c.Health, c.Detail, paren(c.Why), mark)
 		for _, t := range c.Targets {
 			for _, v := range t.Votes {
 				for _, n := range v.Nodes {
