@@ -460,6 +460,7 @@ func (t *turn) alarmGlobals() {
 	for _, v := range t.orders.overrides {
 		now = append(now, t.overrideAlarms(v)...)
 	}
+	now = append(now, t.drainAlarms()...)
 	for _, o := range t.orders.suspended {
 		now = append(now, alarm{
 			"suspended/" + string(o.Kind) + "/" + o.Key,

@@ -150,11 +150,14 @@ func (s *State) pendingWhy(svc int, d decision) string {
 }
 
 // pendingEndpoint says how one endpoint may soon change a decision: an answered one
-// may be found down or rises by a ramp, another may be found up or end its hold.
+// may be found down or rises by a ramp, another may be found up or end its hold or its drain.
 func (s *State) pendingEndpoint(in *serviceInfo, e int, d decision) string {
 	v := &d.views[e]
 	switch {
 	case !v.eligible:
+		if key := s.orders.ending[endingAt{in.ID, e, d.bound.override}]; key != "" && in.wanted(e, d.views) {
+			return "the end of drain " + key + " is near"
+		}
 		return ""
 	case v.inSet && s.percent(in, d.chain.mark(in.eps[e].ID)) < 100:
 		return in.endpointName(e) + " comes back by a ramp"

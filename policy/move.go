@@ -351,7 +351,7 @@ func (t *turn) cause(svc int, b bound, c chain, views []view, ch choice, marks [
 		case v.inSet && !ch.set[e]:
 			parts = append(parts, name+t.leaves(in, e, v))
 		case !v.inSet && ch.set[e] && c.move != nil:
-			parts = append(parts, name+t.enters(in, e, v, ch))
+			parts = append(parts, name+t.enters(in, e, v, c, ch))
 		}
 	}
 	if len(parts) == 0 && c.move.NoneUp {
@@ -389,7 +389,7 @@ func (t *turn) leaves(in *serviceInfo, e int, v *view) string {
 	return " leaves: another is preferred"
 }
 
-func (t *turn) enters(in *serviceInfo, e int, v *view, ch choice) string {
+func (t *turn) enters(in *serviceInfo, e int, v *view, c chain, ch choice) string {
 	how := ""
 	if ch.ramp[e] {
 		how = ", by a ramp over " + in.Return.Over.String()
@@ -398,6 +398,10 @@ func (t *turn) enters(in *serviceInfo, e int, v *view, ch choice) string {
 		if site, known := t.ix.siteOf[o.to]; known && in.eps[e].inSite(site) {
 			how += ", returned by a person"
 		}
+	}
+	left := c.mark(in.eps[e].ID).Left
+	if freed, drain := t.orders.freedAt(in, &in.eps[e]); !left.IsZero() && freed.After(left) {
+		how += fmt.Sprintf(", since the drain %s ended at %s", drain, freed.UTC().Format(time.DateTime))
 	}
 	return " is " + v.health.String() + how
 }

@@ -24,6 +24,9 @@ type orders struct {
 	siteOff    map[SiteID]bool // drained
 	endpOff    map[string]bool // endpoint/SERVICE/SITE
 	vipOff     map[netip.Addr]bool
+	drainEnds  map[string]time.Time // of the drains in force; zero: a person ends it
+	ending     map[endingAt]string  // the drain whose end is near
+	frees      map[string][]string  // what may be chosen then, by the drain
 	metros     map[ServiceID]epoch
 	returns    map[ServiceID]returnOrder
 	gates      map[string]bool // open
@@ -64,7 +67,7 @@ type returnOrder struct {
 	given time.Time
 }
 
-// warnAhead is how long before its expiry an override is warned of.
+// warnAhead is how long before its expiry an override or a drain is warned of.
 const warnAhead = 15 * time.Minute
 
 // warnAt is when to warn of an expiry: 15 minutes ahead, but not before half of
@@ -103,6 +106,7 @@ func (s *State) readOrders() *orders {
 		byName: map[string]*override{}, bySvc: map[ServiceID]*override{},
 		lost: map[SiteID]*order{}, freed: map[string]time.Time{}, readmitted: map[SiteID]time.Time{},
 		siteOff: map[SiteID]bool{}, endpOff: map[string]bool{}, vipOff: map[netip.Addr]bool{},
+		drainEnds: map[string]time.Time{}, ending: map[endingAt]string{}, frees: map[string][]string{},
 		metros: map[ServiceID]epoch{}, returns: map[ServiceID]returnOrder{}, gates: map[string]bool{},
 	}
 	for name, r := range s.ix.gates {
@@ -124,8 +128,10 @@ func (s *State) readOrders() *orders {
 	for _, d := range o.drains {
 		if d.suspended == "" {
 			o.turnOff(d.Key)
+			o.drainEnds[d.Key] = d.Expires
 		}
 	}
+	s.findEnding(o)
 	return o
 }
 
@@ -147,7 +153,9 @@ func (s *State) readOrder(o *orders, e Entry) {
 			o.freed[e.Key] = e.Expires
 		default:
 			o.drains = append(o.drains, &order{Entry: e})
-			o.wakeAt(s.now, e.Expires)
+			if !e.Expires.IsZero() {
+				o.wakeAt(s.now, e.warnAt(), e.Expires)
+			}
 		}
 	case KindSiteLost:
 		if e.Deleted {
@@ -340,25 +348,24 @@ func (o *orders) offBy(in *serviceInfo, ep *endpointInfo) *order {
 	return first
 }
 
-// freedAt is when the last drain of an endpoint ended.
-func (o *orders) freedAt(in *serviceInfo, ep *endpointInfo) time.Time {
-	var last time.Time
-	keep := func(t time.Time) {
-		if t.After(last) {
-			last = t
+// freedAt is when the last drain of an endpoint ended, and its key.
+func (o *orders) freedAt(in *serviceInfo, ep *endpointInfo) (last time.Time, drain string) {
+	if len(o.freed) == 0 {
+		return last, ""
+	}
+	keep := func(key string) {
+		if t := o.freed[key]; t.After(last) {
+			last, drain = t, key
 		}
 	}
-	if len(o.freed) == 0 {
-		return last
-	}
 	for _, at := range ep.At {
-		keep(o.freed["site/"+string(at.Site)])
-		keep(o.freed["endpoint/"+string(in.ID)+"/"+string(at.Site)])
+		keep("site/" + string(at.Site))
+		keep("endpoint/" + string(in.ID) + "/" + string(at.Site))
 	}
 	for _, a := range ep.Addresses {
-		keep(o.freed["vip/"+vipKey(a)])
+		keep("vip/" + vipKey(a))
 	}
-	return last
+	return last, drain
 }
 
 // vipKey is an address as the prefix that it is announced as.

@@ -29,6 +29,7 @@ func (s *State) readmit(in *serviceInfo, e int, b bound, c chain, views []view) 
 	ep, m := &in.eps[e], c.mark(in.eps[e].ID)
 	r := readmission{wanted: in.wanted(e, views)}
 	readmitted := s.orders.readmittedAt(ep)
+	freed, _ := s.orders.freedAt(in, ep)
 	if s.ordered(in, ep, m, readmitted) {
 		r.ready = true
 		return r
@@ -41,7 +42,7 @@ func (s *State) readmit(in *serviceInfo, e int, b bound, c chain, views []view) 
 		r.byHand, r.why = true, "its whole site was down or lost, and return after that is manual"
 	case readmitted.After(m.Left):
 		r.byHand, r.why = true, "its site was readmitted, and return after that is manual"
-	case newcomer && !s.orders.freedAt(in, ep).After(m.Left):
+	case newcomer && !freed.After(m.Left):
 		r.ready = true
 		return r
 	case in.Return.Policy == ReturnManual:
@@ -49,7 +50,7 @@ func (s *State) readmit(in *serviceInfo, e int, b bound, c chain, views []view) 
 	default:
 		hold := in.holdFor(m, s.now)
 		from := views[e].since
-		if freed := s.orders.freedAt(in, ep); freed.After(from) {
+		if freed.After(from) {
 			from = freed
 		}
 		if until := from.Add(hold); s.now.Before(until) {

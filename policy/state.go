@@ -308,6 +308,9 @@ func (t *turn) readAgain() {
 	if before != nil && !sameSuspended(before, t.orders) {
 		t.touchAll()
 	}
+	if before != nil {
+		t.tellEnded(before)
+	}
 	t.countSeats()
 	if now := t.Blocked(); before == nil && len(now) > 0 || before != nil && !slices.Equal(now, t.blocked) {
 		t.blocked, t.fx.Block = now, now

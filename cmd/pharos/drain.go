@@ -15,9 +15,9 @@ func (a *app) drainCmd() *cobra.Command {
 		Use:   "drain {site/SITE | endpoint/SERVICE/SITE} --reason WHY",
 		Short: "Let a site or an endpoint take no new traffic",
 		Long: `Answers leave what is drained at once, and do not come back before it is
-undrained or its time (--for) is over. A drain that would take the last healthy
-endpoint of a service is refused by the rule last-endpoint, which --break-glass
-last-endpoint passes.`,
+undrained or its time (--for) is over, which an alarm tells 15 minutes ahead. A
+drain that would take the last healthy endpoint of a service is refused by the
+rule last-endpoint, which --break-glass last-endpoint passes.`,
 		Example: `  pharos drain site/city-a --reason "power works" --for 4h --dry-run
   pharos drain endpoint/shop/city-a --reason "INC-7: balancer"`,
 		ValidArgsFunction: a.complete(drainable),
