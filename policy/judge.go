@@ -210,6 +210,8 @@ func (s *State) overrideEntry(o Order, e *Entry) error {
 		return errors.New("an override needs addresses or a site (--site)")
 	case v.TTL < 0 || v.TTL > 0 && v.TTL < time.Second || v.TTL > maxTTL:
 		return fmt.Errorf("--ttl %v: want from 1s to %v", v.TTL, maxTTL)
+	case v.TTL%time.Second != 0:
+		return fmt.Errorf("--ttl %v: want whole seconds, as DNS counts them", v.TTL)
 	case v.Site != "" && (v.KeepOther || v.Unlisted):
 		return errors.New("--keep-other and --unlisted go with addresses, not with --site")
 	case v.Site != "":

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/internal/config"
 	"github.com/scloudstack/pharos/policy"
 )
 
@@ -62,7 +63,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+	if d, err := config.ParseDuration(text); err == nil {
 		return now.Add(-d), nil
 	}
 	at, err := time.Parse(time.RFC3339, text)

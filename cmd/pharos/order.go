@@ -33,7 +33,7 @@ func (f *orderFlags) add(cmd *cobra.Command) {
 
 func (f *orderFlags) addWait(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.wait, "wait", string(api.WaitReachable), "`who` must hold it before the command returns: local, reachable or all")
-	cmd.Flags().DurationVar(&f.waitFor, "wait-for", api.DefaultWaitFor, "how long they are waited for")
+	durationFlag{value: &f.waitFor}.add(cmd, "wait-for", api.DefaultWaitFor, "how long they are waited for")
 	_ = cmd.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions(
 		[]cobra.Completion{string(api.WaitLocal), string(api.WaitReachable), string(api.WaitAll)}, cobra.ShellCompDirectiveNoFileComp))
 }
@@ -46,8 +46,6 @@ func (f *orderFlags) check() error {
 	switch {
 	case reason > api.MaxReason:
 		return usagef("--reason: found %d characters, expected %d at most", reason, api.MaxReason)
-	case f.expiry < 0:
-		return usagef("--for %s: expected a time to come", f.expiry)
 	case f.waitFor <= 0 || f.waitFor > api.MaxWaitFor:
 		return usagef("--wait-for %s: expected up to %s", f.waitFor, api.MaxWaitFor)
 	}
@@ -60,7 +58,7 @@ func (f *orderFlags) check() error {
 
 // addFor takes how long an order lasts; unsaid is what follows where it is not given.
 func (f *orderFlags) addFor(cmd *cobra.Command, unsaid string) {
-	cmd.Flags().DurationVar(&f.expiry, "for", 0, "ends by itself after this `time`, such as 2h ("+unsaid+")")
+	durationFlag{value: &f.expiry, least: time.Second}.add(cmd, "for", 0, "ends by itself after this `time`, such as 2h ("+unsaid+")")
 }
 
 // order gives an order and prints what it changes.

@@ -94,7 +94,7 @@ func (a *app) overrideSetCmd() *cobra.Command {
 	order.addFor(cmd, untilEnded)
 	subject.add(cmd)
 	cmd.Flags().StringVar(&site, "site", "", "answer with the endpoints of this `site`, by their health")
-	cmd.Flags().DurationVar(&ttl, "ttl", 0, "TTL of the answer (default: the service's)")
+	durationFlag{value: &ttl, least: time.Second, ttl: true}.add(cmd, "ttl", 0, "TTL of the answer (default: the service's)")
 	cmd.Flags().BoolVar(&keepOther, "keep-other", false, "leave the family without an address as it is without this override, instead of NODATA")
 	cmd.Flags().BoolVar(&unlisted, "unlisted", false, "take addresses that are no endpoint of the service")
 	return cmd

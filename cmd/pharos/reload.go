@@ -41,7 +41,7 @@ that is running, as confirming does.`,
 			})
 		},
 	}
-	cmd.Flags().DurationVar(&confirm, "confirm", 0, "go back after this `time` unless confirmed")
+	durationFlag{value: &confirm}.add(cmd, "confirm", 0, "go back after this `time` unless confirmed")
 	cmd.AddCommand(a.reloadConfirmCmd())
 	return cmd
 }

@@ -36,7 +36,7 @@ drawing is one JSON document.`,
 		}),
 	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "draw again and again until Ctrl-C")
-	cmd.Flags().DurationVar(&every, "every", time.Second, "how often, with --watch")
+	durationFlag{value: &every}.add(cmd, "every", time.Second, "how often, with --watch")
 	return cmd
 }
 

@@ -277,4 +277,13 @@ func TestDurationText(t *testing.T) {
 			t.Errorf("%s is %q, want %q", tt.d, got, tt.want)
 		}
 	}
+	for text, want := range map[string]time.Duration{"2d": 48 * time.Hour, "1d12h": 36 * time.Hour, "-1.5s": -1500 * time.Millisecond, "12µs": 12 * time.Microsecond} {
+		var got Duration
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != Duration(want) {
+			t.Errorf("%q is read as %s (%v), want %s", text, got, err, want)
+		}
+	}
+	if err := new(Duration).UnmarshalText([]byte("2w")); err == nil {
+		t.Error("weeks are read")
+	}
 }

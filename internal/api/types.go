@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/scloudstack/pharos/internal/config"
 	"github.com/scloudstack/pharos/policy"
 )
 
@@ -198,6 +199,9 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
+	if err != nil { // days too, as the configuration takes them
+		v, err = config.ParseDuration(string(text))
+	}
 	if err != nil {
 		return fmt.Errorf("%q is no duration: expected one like 30s, 10m or 2h", text)
 	}

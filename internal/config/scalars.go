@@ -106,7 +106,7 @@ func (d *decoder) duration(dst *time.Duration, least, most time.Duration) reader
 			d.expected(n, "a duration such as 500ms, 10s or 5m")
 			return
 		}
-		v, err := parseDuration(n.text)
+		v, err := ParseDuration(n.text)
 		switch {
 		case err != nil:
 			d.errorf(n, "%v", err)
@@ -130,8 +130,8 @@ func (d *decoder) seconds(dst *time.Duration, least, most time.Duration) reader 
 	}
 }
 
-// parseDuration reads 10s, 1h30m, 500ms, 1.5s.
-func parseDuration(text string) (time.Duration, error) {
+// ParseDuration reads a length of time as the configuration has it: 10s, 1h30m, 500ms, 1.5s, 2d.
+func ParseDuration(text string) (time.Duration, error) {
 	const form = "expected a number and ms, s, m, h or d, such as 500ms, 10s or 5m"
 	var sum time.Duration
 	rest := text
