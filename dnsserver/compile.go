@@ -150,7 +150,11 @@ func (c *compiler) node(owner []byte, sets []zones.RRset, flags zones.NodeFlags)
 		for _, s := range sets {
 			c.plain(owner, s)
 		}
-		if c.negativeClashes() {
+		switch steered := flags&zones.FlagSteered != 0; {
+		case !c.negativeClashes():
+		case steered: // its TTL is the decision's
+			c.list(inTable, nil)
+		default:
 			c.exact(unlistedType, inTable)
 		}
 	}

@@ -89,7 +89,7 @@ func (c *composer) step(v *view, qtype uint16) bool {
 	case zones.Success:
 		c.positive(z, n, r.RRset)
 	case zones.NoData:
-		c.negative(z, z.zone.NegativeTTL())
+		c.negative(z, v.negativeTTL(o))
 	case zones.NXDomain:
 		o.rcode = dns.RcodeNameError
 		c.negative(z, z.zone.NegativeTTL())

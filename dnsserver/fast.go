@@ -135,7 +135,8 @@ func (r *responder) fast(v *view, buf []byte) (n int, ok bool) {
 	q := &r.q
 	nm := &q.name
 	addresses := q.qtype == dns.TypeA || q.qtype == dns.TypeAAAA
-	switch s, sp := v.lookup(nm); {
+	s, sp := v.lookup(nm)
+	switch {
 	case s != nil && addresses:
 		return r.steer(v, s, nil, buf)
 	case sp == nil:
@@ -160,8 +161,14 @@ func (r *responder) fast(v *view, buf []byte) (n int, ok bool) {
 		if f&isSlow != 0 || nested && f&isAlias != 0 {
 			return 0, false
 		}
-		if a, found := e.answer(q.qtype); found {
+		a, found := e.answer(q.qtype)
+		switch {
+		case found && sp != nil && sp.alias != nil && a.negative():
+			return r.absent(v, v.steered[sp.end], sp.alias, buf)
+		case found:
 			return r.copy(v, buf, a, 0)
+		case s != nil && s.zone == z:
+			return r.missing(v, z, buf, dns.RcodeSuccess, s.negTTL)
 		}
 		return r.missing(v, z, buf, dns.RcodeSuccess, z.negTTL)
 	}
@@ -215,6 +222,7 @@ func (r *responder) fastStar(v *view, z *zoneAnswers, nested bool, rel, skip int
 	if f&isSlow != 0 || nested && f&isAlias != 0 {
 		return 0, false
 	}
+	negTTL := z.negTTL
 	if f&isLoose != 0 {
 		if s := v.special.star(nm, skip); s != nil {
 			if s.zone == nil || s.alias != nil {
@@ -223,11 +231,14 @@ func (r *responder) fastStar(v *view, z *zoneAnswers, nested bool, rel, skip int
 			if q.qtype == dns.TypeA || q.qtype == dns.TypeAAAA {
 				return r.steer(v, v.steered[s.end], nil, buf)
 			}
+			if s.zone == z {
+				negTTL = v.steered[s.end].negTTL
+			}
 		}
 	}
 	a, found := e.answer(q.qtype)
 	if !found {
-		return r.missing(v, z, buf, dns.RcodeSuccess, z.negTTL)
+		return r.missing(v, z, buf, dns.RcodeSuccess, negTTL)
 	}
 	if a.clashes(nm.hash[skip-1]) {
 		return 0, false

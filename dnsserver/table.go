@@ -194,6 +194,9 @@ func (a answer) records() []byte {
 	return a[answerHead : len(a)-2*int(a[1])-4*int(a[2])]
 }
 
+// negative says whether the answer has records of the authority section: that of an alias is then a NODATA.
+func (a answer) negative() bool { return len(a) > 0 && binary.BigEndian.Uint16(a[5:]) > 0 }
+
 // clashes says whether the answer can't be used for a question with that
 // suffix: the name one label below the ancestor.
 func (a answer) clashes(suffix uint64) bool {

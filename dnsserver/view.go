@@ -304,6 +304,17 @@ func (v *view) steeredAt(o *outcome) *special {
 	return v.special.star(&n, 0)
 }
 
+// negativeTTL is that of a NODATA which a composed chain ended at: the decision's at a steered name, whatever the type,
+// so that what a zone says for all its names does not outlast it.
+func (v *view) negativeTTL(o *outcome) uint32 {
+	if len(v.steered) > 0 {
+		if sp := v.steeredAt(o); sp != nil && sp.alias == nil && sp.zone == o.zone {
+			return v.steered[sp.end].negTTL
+		}
+	}
+	return o.zone.negTTL
+}
+
 // next makes the view after this one, compiling what is new. yield is called
 // every so often.
 func (v *view) next(d Data, yield func()) *view {
