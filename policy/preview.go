@@ -62,14 +62,39 @@ func (s *State) compare(after *State, scope []nameRef) []PreviewName {
 				Name: name, Service: in.ID, Changed: changed,
 				Before: s.answerText(s.svcs[svc].answers[n]), After: after.answerText(after.svcs[svc].answers[n]),
 			}
-			if p.Before == p.After && changed && s.svcs[svc].ttls[n] != after.svcs[svc].ttls[n] {
-				p.Before += fmt.Sprintf(", TTL %d s", s.svcs[svc].ttls[n])
-				p.After += fmt.Sprintf(", TTL %d s", after.svcs[svc].ttls[n])
-			}
+			p.tellApart(s, after, nameRef{svc, n}, nameRef{svc, n})
 			list = append(list, p)
 		}
 	}
 	return list
+}
+
+// tellApart adds to what is answered before and after, where the texts are the same, what differs.
+func (p *PreviewName) tellApart(s, after *State, was, is nameRef) {
+	if p.Before != p.After {
+		return
+	}
+	add := func(format string, before, then any) {
+		if a, b := fmt.Sprintf(format, before), fmt.Sprintf(format, then); a != b {
+			p.Before, p.After = p.Before+", "+a, p.After+", "+b
+		}
+	}
+	a, b := s.svcs[was.svc].answers[was.name], after.svcs[is.svc].answers[is.name]
+	add("service %s", a.Service, b.Service)
+	add("TTL %d s", s.svcs[was.svc].ttls[was.name], after.svcs[is.svc].ttls[is.name])
+	add("pick_by %s", a.PickBy, b.PickBy)
+	if x, y := a.weightText(), b.weightText(); strings.Contains(x, ":") && strings.Contains(y, ":") {
+		add("weights %s", x, y)
+	}
+}
+
+// weightText lists the weights of an answer's members, for clients of no group: "2:1".
+func (a *Answer) weightText() string {
+	var list []string
+	for _, w := range weights(a.Choices[0]) {
+		list = append(list, fmt.Sprint(w.Weight))
+	}
+	return strings.Join(list, ":")
 }
 
 // Reconsider is the dry run of a reload: the names whose answers another
@@ -96,9 +121,8 @@ func (s *State) Reconsider(cfg *Config, now time.Time) []PreviewName {
 		if had == has {
 			continue
 		}
-		if was && is && p.Before == p.After {
-			p.Before += fmt.Sprintf(", TTL %d s", base.svcs[before.svc].ttls[before.name])
-			p.After += fmt.Sprintf(", TTL %d s", after.svcs[then.svc].ttls[then.name])
+		if was && is {
+			p.tellApart(base, after, before, then)
 		}
 		list = append(list, p)
 	}

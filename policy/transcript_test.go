@@ -234,6 +234,12 @@ func (s *story) service(plain []string, opt map[string]string) {
 	if v := opt["names"]; v != "" {
 		sv.Names = list(v)
 	}
+	if v := opt["pick_by"]; v != "" {
+		sv.PickBy = PickBy(find(pickWords, v))
+	}
+	if v := opt["ttl"]; v != "" {
+		sv.TTL = s.duration(v)
+	}
 	if v := opt["all_down"]; v != "" {
 		sv.AllDown = AllDown(find(allDownWords, v))
 	}
