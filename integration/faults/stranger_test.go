@@ -2,6 +2,7 @@ package faults
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
@@ -119,7 +120,10 @@ func impostor(t *testing.T, l *lab.Lab, as policy.NodeID, key ed25519.PrivateKey
 			Site: policy.SiteID(n.Site().Name()), Address: netip.AddrPortFrom(n.Address(), gossipPort).String(), PublicKey: ownKey(t, n).Public().(ed25519.PublicKey),
 		}
 	}
-	members[as] = cluster.Member{Site: members[as].Site, Address: "192.0.2.99:1", PublicKey: key.Public().(ed25519.PublicKey)}
+	own := members[as]
+	own.Address = cmp.Or(own.Address, "192.0.2.99:1") // what it says of itself is what the others expect
+	own.PublicKey = key.Public().(ed25519.PublicKey)
+	members[as] = own
 	r, _, err := cluster.New(cluster.Config{
 		Cluster: "lab", Self: as, Key: key, Members: members, Incarnation: uint64(time.Now().UnixMilli()),
 	}, nil, time.Now())
