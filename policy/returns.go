@@ -35,8 +35,9 @@ func (s *State) readmit(in *serviceInfo, e int, b bound, c chain, views []view) 
 		return r
 	}
 	// An endpoint that never left has nothing to prove, unless failover would leave
-	// another place for it.
-	newcomer := m.Left.IsZero() && (in.Steer != Failover || in.current(views) == ep.place)
+	// another place, that stands, for it.
+	at := in.current(views)
+	newcomer := m.Left.IsZero() && (in.Steer != Failover || at == ep.place || at == len(in.places))
 	switch {
 	case m.SiteLoss && !in.Return.AfterSiteLossSame:
 		r.byHand, r.why = true, "its whole site was down or lost, and return after that is manual"
