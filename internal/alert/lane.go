@@ -25,7 +25,8 @@ type lane struct {
 type waiting struct {
 	event  Event
 	until  time.Time   // when it is given up
-	wanted func() bool // asked before each try; nil: it is
+	wanted func() bool // asked before each try
+	done   func(Delivery)
 }
 
 func (s *Sender) newLane(name string) *lane {
@@ -58,7 +59,7 @@ func (l *lane) wake() {
 }
 
 // push queues an event, in the place of the oldest where there is no room.
-func (l *lane) push(e Event, wanted func() bool) {
+func (l *lane) push(w waiting) {
 	l.mu.Lock()
 	if l.to == nil {
 		l.mu.Unlock()
@@ -68,11 +69,12 @@ func (l *lane) push(e Event, wanted func() bool) {
 	if len(l.queue) >= maxQueue {
 		dropped, l.queue = l.queue[:1:1], l.queue[1:]
 	}
-	l.queue = append(l.queue, waiting{e, time.Now().Add(l.s.timing.giveUp), wanted})
+	w.until = time.Now().Add(l.s.timing.giveUp)
+	l.queue = append(l.queue, w)
 	l.s.metrics.waiting.WithLabelValues(l.name).Set(float64(len(l.queue)))
 	l.mu.Unlock()
 	for _, w := range dropped {
-		l.report(w.event, ErrQueueFull)
+		l.report(w, ErrQueueFull)
 	}
 	l.wake()
 }
@@ -108,19 +110,19 @@ func (l *lane) run(ctx context.Context) {
 func (l *lane) deliver(ctx context.Context, w waiting) {
 	pause := l.s.timing.first
 	for {
-		if w.wanted != nil && !w.wanted() {
-			l.s.log.Info("an alarm is not this node's to send any more", "receiver", l.name, "cause", w.event.Cause)
+		if !w.wanted() {
+			l.s.log.Info("an alarm is not sent any more: it is over, or another node's to send", "receiver", l.name, "cause", w.event.Cause)
 			return
 		}
 		err := l.attempt(ctx, w.event)
-		if ctx.Err() != nil {
+		if err != nil && ctx.Err() != nil {
 			return
 		}
 		var refused refusal
 		over := err == nil || errors.Is(err, ErrRemoved)
 		l.note(over, err)
 		if over || errors.As(err, &refused) || time.Now().After(w.until) {
-			l.report(w.event, err)
+			l.report(w, err)
 			return
 		}
 		l.s.metrics.failed.WithLabelValues(l.name).Inc()
@@ -178,12 +180,12 @@ func (l *lane) attempt(ctx context.Context, e Event) error {
 }
 
 // report tells what became of an event.
-func (l *lane) report(e Event, err error) {
-	result := "sent"
+func (l *lane) report(w waiting, err error) {
+	e, result := w.event, "sent"
 	if err != nil {
 		result = "given-up"
 		l.s.log.Error("an alarm was given up", "receiver", l.name, "cause", e.Cause, "state", e.State, "error", err)
 	}
 	l.s.metrics.deliveries.WithLabelValues(l.name, result).Inc()
-	l.s.delivered(Delivery{Event: e, Receiver: l.name, Err: err})
+	w.done(Delivery{Event: e, Receiver: l.name, Err: err})
 }

@@ -32,13 +32,20 @@ func newRig(t *testing.T, cfg config.Alarms) *rig {
 	t.Helper()
 	r := &rig{t: t, done: make(chan Delivery, 4*maxQueue)}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	s, err := New(cfg, "edge-a1", func(d Delivery) { r.done <- d }, log, prometheus.NewRegistry())
+	s, err := New(cfg, "edge-a1", log, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.timing = timing{attempt: 5 * time.Second, first: 5 * time.Millisecond, most: 20 * time.Millisecond, giveUp: time.Minute, relieve: 50 * time.Millisecond, rested: time.Minute}
 	r.Sender = s
 	return r
+}
+
+// Send sends what is wanted to the end.
+func (r *rig) Send(e Event) { r.sendWhile(func() bool { return true }, e) }
+
+func (r *rig) sendWhile(wanted func() bool, e Event) {
+	r.Sender.Send(e, wanted, func(d Delivery) { r.done <- d })
 }
 
 func (r *rig) run() *rig {

@@ -50,12 +50,11 @@ func (r refusal) Unwrap() error { return r.error }
 
 // Sender sends events to all receivers of the configuration.
 type Sender struct {
-	log       *slog.Logger
-	delivered func(Delivery)
-	timing    timing
-	host      string
-	metrics   *metrics
-	beat      *heartbeat
+	log     *slog.Logger
+	timing  timing
+	host    string
+	metrics *metrics
+	beat    *heartbeat
 
 	webhook, exec, syslog *lane
 
@@ -63,18 +62,13 @@ type Sender struct {
 	cfg config.Alarms // guarded by mu
 }
 
-// New makes a sender. host is the node's name, for syslog. delivered, which may
-// be nil, is told what became of each event, on a goroutine of Run's, and must
-// not block.
-func New(cfg config.Alarms, host string, delivered func(Delivery), log *slog.Logger, reg prometheus.Registerer) (*Sender, error) {
+// New makes a sender. host is the node's name, for syslog.
+func New(cfg config.Alarms, host string, log *slog.Logger, reg prometheus.Registerer) (*Sender, error) {
 	m, err := newMetrics(reg)
 	if err != nil {
 		return nil, err
 	}
-	if delivered == nil {
-		delivered = func(Delivery) {}
-	}
-	s := &Sender{log: log, delivered: delivered, timing: patient(), host: host, metrics: m}
+	s := &Sender{log: log, timing: patient(), host: host, metrics: m}
 	s.webhook, s.exec, s.syslog = s.newLane("webhook"), s.newLane("exec"), s.newLane("syslog")
 	s.beat = newHeartbeat(log, m)
 	s.Set(cfg)
@@ -132,14 +126,12 @@ func (s *Sender) Mute() (mute bool, why string) {
 	return mute, strings.Join(failures, "; ")
 }
 
-// Send queues an event for every receiver. It never blocks.
-func (s *Sender) Send(e Event) { s.SendWhile(nil, e) }
-
-// SendWhile queues an event that is dropped, and not reported, once it is not wanted any more: that is
-// asked before each try, on any goroutine.
-func (s *Sender) SendWhile(wanted func() bool, e Event) {
+// Send queues an event for every receiver. It never blocks. Before each try it is asked whether the event is still
+// wanted; one that is not is dropped, and not reported. Otherwise done is told what became of it at each receiver. Both are
+// called on any goroutine, and must not block.
+func (s *Sender) Send(e Event, wanted func() bool, done func(Delivery)) {
 	for _, l := range s.lanes() {
-		l.push(e, wanted)
+		l.push(waiting{event: e, wanted: wanted, done: done})
 	}
 }
 

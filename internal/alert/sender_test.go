@@ -227,7 +227,7 @@ func TestUnwantedEventIsNotTriedAgain(t *testing.T) {
 		}
 	})
 	r := newRig(t, config.Alarms{Webhook: h.URL}).run()
-	r.SendWhile(func() bool { return !unwanted.Load() }, fire)
+	r.sendWhile(func() bool { return !unwanted.Load() }, fire)
 	e := fire
 	e.ID = "another"
 	r.Send(e)

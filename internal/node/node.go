@@ -172,7 +172,7 @@ func (n *Node) buildLoop(first *deployment, st stored, reg prometheus.Registerer
 	}
 	n.openGossip()
 	n.pager = newPager(n)
-	n.pager.sender, err = alert.New(set.Alarms, string(set.Node.Name), n.pager.done, n.log.With("part", "alarms"), reg)
+	n.pager.sender, err = alert.New(set.Alarms, string(set.Node.Name), n.log.With("part", "alarms"), reg)
 	return err
 }
 

@@ -23,6 +23,7 @@ type pager struct {
 
 	mu      sync.Mutex             // guards what follows
 	waiting map[string]*page       // what is under way, by event
+	taken   []policy.Unsent        // the cluster's alarms that a receiver took, and that the cluster is to know of
 	told    map[string]alert.Event // the node's own alarms that a receiver knows of, by the event's cause
 }
 
@@ -87,7 +88,6 @@ type page struct {
 	alert.Event
 	of    *policy.Unsent // the cluster's alarm that it tells of; nil: one of the node's own
 	taken bool           // by one of them
-	told  bool           // the cluster was told so
 	pause time.Duration  // before it is sent anew, once one gave it up
 	again time.Time      // when it is; zero: none did
 }
@@ -109,7 +109,7 @@ func (p *pager) page(u policy.Unsent) *page {
 // send hands an event to the receivers unless it is under way, or rests.
 func (p *pager) send(e *page) {
 	if p.begin(e) {
-		p.sender.SendWhile(func() bool { return p.wants(e) }, e.Event)
+		p.sender.Send(e.Event, func() bool { return p.wants(e) }, func(d alert.Delivery) { p.done(e, d) })
 	}
 }
 
@@ -136,7 +136,7 @@ func (p *pager) wants(e *page) bool {
 	return e.taken || p.waiting[e.ID] == e
 }
 
-// forget drops the events that are not due any more.
+// forget drops the events that are not due any more. A receiver may be taking one all the same, see done.
 func (p *pager) forget(due []*page) {
 	still := map[string]bool{}
 	for _, e := range due {
@@ -189,27 +189,30 @@ func (p *pager) ownDue() []*page {
 	return due
 }
 
-// done is told what became of an event at one receiver. One that took it is enough; what none took is sent again after
-// a pause.
-func (p *pager) done(d alert.Delivery) {
+// done is told what became of an event at one receiver. One that took it is enough, also where the event is not due any more:
+// whoever was told of an alarm that went meanwhile is to hear that it went. What none took is sent again after a pause.
+func (p *pager) done(e *page, d alert.Delivery) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.waiting[d.Event.ID]
-	switch {
-	case e == nil:
-	case d.Err != nil:
+	if now := p.waiting[e.ID]; now != nil {
+		e = now // it was sent again
+	}
+	if d.Err != nil {
 		if !e.taken {
 			e.again = clock().Add(e.pause)
 		}
-	default:
-		e.taken = true
-		switch {
-		case e.of != nil: // see take
-		case e.State == alert.Cleared:
-			delete(p.told, e.Cause)
-		default:
-			p.told[e.Cause] = e.Event
-		}
+		return
+	}
+	first := !e.taken
+	e.taken = true
+	switch {
+	case !first:
+	case e.of != nil:
+		p.taken = append(p.taken, *e.of)
+	case e.State == alert.Raised:
+		p.told[e.Cause] = e.Event
+	case p.told[e.Cause].Since.Equal(e.Since):
+		delete(p.told, e.Cause)
 	}
 }
 
@@ -217,12 +220,7 @@ func (p *pager) done(d alert.Delivery) {
 func (p *pager) take() []policy.Unsent {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var list []policy.Unsent
-	for _, e := range p.waiting {
-		if e.of != nil && e.taken && !e.told {
-			e.told = true
-			list = append(list, *e.of)
-		}
-	}
+	list := p.taken
+	p.taken = nil
 	return list
 }

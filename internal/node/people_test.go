@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/scloudstack/pharos/internal/alert"
@@ -15,6 +16,8 @@ import (
 // chat is a real webhook server: it refuses what comes until it is told to take it.
 type chat struct {
 	*httptest.Server
+	slow    chan struct{} // holds back the answer to each alarm that was raised until it is closed; nil: it does not
+	asked   atomic.Bool   // such an answer is held back, or was
 	mu      sync.Mutex
 	takes   bool
 	refused int
@@ -27,6 +30,10 @@ func newChat(t *testing.T) *chat {
 		var e alert.Event
 		if err := json.NewDecoder(r.Body).Decode(&e); err != nil {
 			t.Errorf("the webhook is sent what is no event: %v", err)
+		}
+		if c.slow != nil && e.State == alert.Raised {
+			c.asked.Store(true)
+			<-c.slow
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -51,6 +58,13 @@ func (c *chat) has(what string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Contains(c.taken, what)
+}
+
+// idle says whether nothing is to be sent.
+func (p *pager) idle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiting) == 0
 }
 
 // hurry ends the rest of what every receiver gave up.
@@ -93,11 +107,7 @@ func TestOwnAlarmIsSentAgain(t *testing.T) {
 		}
 	}
 	breakAndMend(func() { eventually(t, "the alarm is sent", refused(1)) })
-	eventually(t, "the alarm that went is forgotten", func() bool {
-		r.node.pager.mu.Lock()
-		defer r.node.pager.mu.Unlock()
-		return len(r.node.pager.waiting) == 0
-	})
+	eventually(t, "the alarm that went is forgotten", r.node.pager.idle)
 	breakAndMend(func() {
 		eventually(t, "the alarm is sent again", refused(3))
 		web.takesAll()
@@ -111,5 +121,44 @@ func TestOwnAlarmIsSentAgain(t *testing.T) {
 	defer web.mu.Unlock()
 	if want := []string{"a1/reload raised", "a1/reload cleared"}; !slices.Equal(web.taken, want) {
 		t.Errorf("the webhook took %q, want %q", web.taken, want)
+	}
+}
+
+// TestAlarmThatGoesWhileItIsTaken has alarms go while a slow receiver is taking them, one of the node itself and one of
+// the cluster: their ends are told.
+func TestAlarmThatGoesWhileItIsTaken(t *testing.T) {
+	for cause, breaks := range map[string]func(r *rig, broken bool){
+		"a1/reload": func(r *rig, broken bool) {
+			r.writeConfig()
+			if broken {
+				r.write("pharos.yaml", "nonsense: 1\n")
+			}
+			if err := r.reload(0); (err != nil) != broken {
+				r.t.Fatal(err)
+			}
+		},
+		"blind/a1": func(r *rig, broken bool) {
+			for _, b := range []*balancer{&r.cityA, &r.cityB, &r.remote} {
+				b.down.Store(broken)
+			}
+		},
+	} {
+		t.Run(cause, func(t *testing.T) {
+			web := newChat(t)
+			web.slow = make(chan struct{})
+			web.takesAll()
+			release := sync.OnceFunc(func() { close(web.slow) })
+			t.Cleanup(release) // before the server is closed, which waits for its answers
+			r := newRig(t)
+			r.extra = fmt.Sprintf("alarms: {webhook: %q}\n", web.URL)
+			r.writeConfig()
+			r.start()
+			breaks(r, true)
+			eventually(t, "the alarm is sent", web.asked.Load)
+			breaks(r, false)
+			eventually(t, "the alarm goes", r.node.pager.idle)
+			release()
+			eventually(t, "its end is told", func() bool { return web.has(cause + " cleared") })
+		})
 	}
 }
