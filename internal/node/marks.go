@@ -18,6 +18,7 @@ type marks struct {
 	chain       string // name of the audit's
 	keys        []byte // public keys that nodes had
 	refill      refillMark
+	told        []byte // the node's own alarms that a receiver knows of
 }
 
 // refillMark says whether the node is being filled from its peers.
@@ -29,7 +30,7 @@ const (
 )
 
 func (m marks) none() bool {
-	return m.incarnation == 0 && m.chain == "" && m.keys == nil && m.refill == 0
+	return m.incarnation == 0 && m.chain == "" && m.keys == nil && m.refill == 0 && m.told == nil
 }
 
 // take lays newer marks over m.
@@ -46,6 +47,9 @@ func (m *marks) take(n marks) {
 	if n.refill != 0 {
 		m.refill = n.refill
 	}
+	if n.told != nil {
+		m.told = n.told
+	}
 }
 
 func (m *marks) read(meta *bolt.Bucket) {
@@ -53,6 +57,7 @@ func (m *marks) read(meta *bolt.Bucket) {
 		m.incarnation = binary.BigEndian.Uint64(v)
 	}
 	m.chain, m.keys = string(meta.Get(keyChain)), bytes.Clone(meta.Get(keyKeys))
+	m.told = bytes.Clone(meta.Get(keyTold))
 	if meta.Get(keyRefilling) != nil {
 		m.refill = refillBegun
 	}
@@ -69,6 +74,9 @@ func (m marks) write(meta *bolt.Bucket) error {
 	}
 	if m.keys != nil {
 		put(keyKeys, m.keys)
+	}
+	if m.told != nil {
+		put(keyTold, m.told)
 	}
 	switch m.refill {
 	case refillBegun:

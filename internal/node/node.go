@@ -171,7 +171,7 @@ func (n *Node) buildLoop(first *deployment, st stored, reg prometheus.Registerer
 		return err
 	}
 	n.openGossip()
-	n.pager = newPager(n)
+	n.pager = newPager(n, st.marks.told)
 	n.pager.sender, err = alert.New(set.Alarms, string(set.Node.Name), n.log.With("part", "alarms"), reg)
 	return err
 }

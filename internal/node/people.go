@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +14,10 @@ import (
 
 // lookEvery is how often it is looked which alarms are to be sent.
 const lookEvery = time.Second
+
+// lookFor is how long after its start a node knows all that is wrong with it: its disk has written or hangs, its sockets
+// were tried, its checks made.
+const lookFor = 30 * time.Second
 
 // pager has people told of alarms by the receivers of the configuration: of the cluster's by one
 // node, of a node's own by that node.
@@ -24,11 +30,34 @@ type pager struct {
 	mu      sync.Mutex             // guards what follows
 	waiting map[string]*page       // what is under way, by event
 	taken   []policy.Unsent        // the cluster's alarms that a receiver took, and that the cluster is to know of
-	told    map[string]alert.Event // the node's own alarms that a receiver knows of, by the event's cause
+	told    map[string]alert.Event // the node's own alarms that a receiver knows of, by the event's cause; kept on the disk
+	looked  time.Time              // until then nothing is known to be over that was told before the start
 }
 
-func newPager(n *Node) *pager {
-	return &pager{n: n, waiting: map[string]*page{}, told: map[string]alert.Event{}}
+// newPager makes a pager that goes on from what the last start told, as it is on the disk; nil: nothing is.
+func newPager(n *Node, told []byte) *pager {
+	p := &pager{n: n, waiting: map[string]*page{}, told: map[string]alert.Event{}}
+	if told == nil {
+		return p
+	}
+	var events []alert.Event
+	if err := json.Unmarshal(told, &events); err != nil {
+		n.log.Error("which alarms were told before the start can't be read: their ends are not told", "error", err)
+	}
+	for _, e := range events {
+		p.told[e.Cause] = e
+	}
+	return p
+}
+
+// keepTold has the disk know which alarms of the node were told. p.mu is held.
+func (p *pager) keepTold() {
+	text, err := json.Marshal(slices.AppendSeq([]alert.Event{}, maps.Values(p.told)))
+	if err != nil {
+		p.n.log.Error("which alarms were told is not kept", "error", err)
+		return
+	}
+	p.n.disk.Mark(marks{told: text}, nil)
 }
 
 // Run looks and sends until ctx ends.
@@ -36,6 +65,11 @@ func (p *pager) Run(ctx context.Context) error {
 	var sending sync.WaitGroup
 	defer sending.Wait()
 	sending.Go(func() { _ = p.sender.Run(ctx) }) // it ends with ctx alone
+	p.mu.Lock()
+	if p.looked.IsZero() {
+		p.looked = clock().Add(lookFor)
+	}
+	p.mu.Unlock()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -179,8 +213,9 @@ func (p *pager) ownDue() []*page {
 		e.Alarm, e.Way, e.Since = a.Text, a.Way, a.Since
 		add(e)
 	}
+	looked := clock().After(p.looked)
 	for cause, told := range p.told {
-		if !stands[cause] {
+		if !stands[cause] && (looked || !told.Since.Before(p.n.started)) {
 			e := p.event(cause, true, clock())
 			e.Alarm, e.Way, e.Since = told.Alarm, told.Way, told.Since
 			add(e)
@@ -211,8 +246,10 @@ func (p *pager) done(e *page, d alert.Delivery) {
 		p.taken = append(p.taken, *e.of)
 	case e.State == alert.Raised:
 		p.told[e.Cause] = e.Event
+		p.keepTold()
 	case p.told[e.Cause].Since.Equal(e.Since):
 		delete(p.told, e.Cause)
+		p.keepTold()
 	}
 }
 

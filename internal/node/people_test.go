@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/scloudstack/pharos/internal/alert"
 )
@@ -160,5 +161,47 @@ func TestAlarmThatGoesWhileItIsTaken(t *testing.T) {
 			release()
 			eventually(t, "its end is told", func() bool { return web.has(cause + " cleared") })
 		})
+	}
+}
+
+// TestAlarmThatGoesByARestartIsToldCleared mends the cause of an alarm of the node itself, and restarts the node: the end is
+// told once the node has looked, and once.
+func TestAlarmThatGoesByARestartIsToldCleared(t *testing.T) {
+	web := newChat(t)
+	web.takesAll()
+	r := newRig(t)
+	r.extra = fmt.Sprintf("alarms: {webhook: %q}\n", web.URL)
+	r.writeConfig()
+	r.start()
+	looks := func(until time.Time) {
+		r.node.pager.mu.Lock()
+		defer r.node.pager.mu.Unlock()
+		r.node.pager.looked = until
+	}
+	r.write("pharos.yaml", "nonsense: 1\n")
+	if err := r.reload(0); err == nil {
+		t.Fatal("nonsense was loaded")
+	}
+	knows := func(alarms int) func() bool {
+		return func() bool {
+			r.node.pager.mu.Lock()
+			defer r.node.pager.mu.Unlock()
+			return len(r.node.pager.told) == alarms
+		}
+	}
+	eventually(t, "the node knows that the alarm was taken", knows(1))
+	r.writeConfig()
+	r.restart()
+	looks(clock().Add(time.Hour))
+	if due := r.node.pager.ownDue(); len(due) > 0 {
+		t.Errorf("before the node has looked it tells %+v", due[0].Event)
+	}
+	looks(clock())
+	eventually(t, "its end is told", func() bool { return web.has("a1/reload cleared") })
+	eventually(t, "the node knows that its end was taken", knows(0))
+	r.restart()
+	looks(clock())
+	if due := r.node.pager.ownDue(); len(due) > 0 {
+		t.Errorf("after another restart it tells %+v", due[0].Event)
 	}
 }

@@ -32,6 +32,7 @@ import (
 //	meta    "chain"         name of the node's audit chain
 //	meta    "refilling"     there while the node is filled from its peers
 //	meta    "keys"          public keys that nodes had in the configurations, this one too (JSON: node, keys in base64)
+//	meta    "told"          the node's own alarms that a receiver was told of (JSON: list of alert.Event)
 //
 // Format 1, of a node that knew no others, had a bucket entries of unsigned
 // policy.Entry. They are sealed at the first start of this release.
@@ -51,6 +52,7 @@ var (
 	keyChain       = []byte("chain")
 	keyKeys        = []byte("keys")
 	keyRefilling   = []byte("refilling")
+	keyTold        = []byte("told")
 
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
