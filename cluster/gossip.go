@@ -424,14 +424,11 @@ func (g *Gossip) ApplyKeyOrder(o KeyOrder) error {
 	default:
 		err = fmt.Errorf("gossip keys: step %d is not known", o.Op)
 	}
-	if err != nil {
-		return err
-	}
 	select {
-	case g.retell <- struct{}{}:
+	case g.retell <- struct{}{}: // also that it failed
 	default:
 	}
-	return nil
+	return err
 }
 
 // tellMeta tells the others when this node's metadata has changed.

@@ -19,9 +19,10 @@ import (
 type gossipKeys struct {
 	path string
 
-	mu   sync.Mutex
-	ring *memberlist.Keyring
-	file [][]byte
+	mu     sync.Mutex
+	ring   *memberlist.Keyring
+	file   [][]byte // as it was when it could be read last
+	unread bool     // it could not be, since
 }
 
 // CheckKeysFile says what keeps a node from using a file of gossip keys. Nil: nothing does.
@@ -97,17 +98,20 @@ func (k *gossipKeys) list() []GossipKey {
 		}
 		out[j].InFile, out[j].FirstInFile = true, i == 0
 	}
+	for i := range out {
+		out[i].Unread = k.unread
+	}
 	return out[:min(len(out), maxGossipKeys)]
 }
 
 // reread installs the keys that the file holds by now. None is taken away, and the one that sends stays.
 func (k *gossipKeys) reread() error {
 	keys, err := readKeys(k.path)
-	if err != nil {
-		return err
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.unread = err != nil; k.unread {
+		return err
+	}
 	k.file = keys
 	for _, key := range keys {
 		if len(k.ring.GetKeys()) >= maxGossipKeys/2 {
@@ -184,6 +188,8 @@ func (o KeyOrder) ReadyFor(nodes []policy.NodeID, known map[policy.NodeID][]Goss
 		switch {
 		case !heard:
 			out[node] = "it was not heard of"
+		case i >= 0 && keys[i].Unread:
+			out[node] = "it could not read its keys_file when it was last told to"
 		case o.Op == KeyUse && (i < 0 || !keys[i].Installed):
 			out[node] = "it has not installed the key: is the key in its keys_file?"
 		case o.Op == KeyUse && !keys[i].InFile:

@@ -31,6 +31,7 @@ type GossipKey struct {
 	Sends       bool // it encrypts what this node sends
 	InFile      bool // it stands in the node's keys_file
 	FirstInFile bool // and is what the node will send with after its next start
+	Unread      bool // the keys_file could not be read when the node was last told to: what stands in it is not known
 }
 
 // Fingerprint names a gossip key without telling it.
@@ -70,7 +71,7 @@ func (m meta) encode() []byte {
 	b = putUvarint(b, uint64(len(m.keys)))
 	for _, k := range m.keys {
 		b = append(b, k.Fingerprint[:]...)
-		b = append(b, bit(k.Installed)|bit(k.Sends)<<1|bit(k.InFile)<<2|bit(k.FirstInFile)<<3)
+		b = append(b, bit(k.Installed)|bit(k.Sends)<<1|bit(k.InFile)<<2|bit(k.FirstInFile)<<3|bit(k.Unread)<<4)
 	}
 	return b
 }
@@ -87,7 +88,7 @@ func decodeMeta(b []byte) (m meta, err error) {
 	for n := r.count(maxGossipKeys, 9, "gossip keys"); n > 0; n-- {
 		k := GossipKey{Fingerprint: Fingerprint(r.take(8, "fingerprint"))}
 		f := r.u8("flags")
-		k.Installed, k.Sends, k.InFile, k.FirstInFile = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+		k.Installed, k.Sends, k.InFile, k.FirstInFile, k.Unread = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0, f&16 != 0
 		m.keys = append(m.keys, k)
 	}
 	if m.most > protocolVersion {

@@ -275,17 +275,19 @@ func TestGossipKeysPage(t *testing.T) {
 			{Fingerprint: newer, Taken: true, InFile: true, First: true}, {Fingerprint: older, Taken: true, Sends: true, InFile: true},
 		}},
 		{Node: "edge-b1", Site: "city-b", Keys: []api.NodeKey{{Fingerprint: older, Taken: true, Sends: true, First: true}, {Fingerprint: newer, InFile: true}}},
+		{Node: "edge-b2", Site: "city-b", Unread: true, Keys: []api.NodeKey{{Fingerprint: older, Taken: true, Sends: true, InFile: true, First: true}, {Fingerprint: newer, Taken: true, InFile: true}}},
 		{Node: "edge-r1", Site: "remote", Lost: true},
 	})
 	wantPage(t, `
 KEY               SENT WITH BY
-3f9a2c1b77d0e1aa  nobody            not confirmed by edge-b1
-77d0e1aa3f9a2c1b  edge-a1, edge-b1  in no keys_file on edge-b1: a restart there loses it
+3f9a2c1b77d0e1aa  nobody                     not confirmed by edge-b1
+77d0e1aa3f9a2c1b  edge-a1, edge-b1, edge-b2  in no keys_file on edge-b1: a restart there loses it
 
 NODES
   NODE     SITE    KEYS
   edge-a1  city-a  3f9a2c1b (first in the keys_file) · 77d0e1aa (sends, but not after a restart: it is not first in the keys_file)
   edge-b1  city-b  77d0e1aa (sends) · 3f9a2c1b (in the keys_file, not read yet)
+  edge-b2  city-b  77d0e1aa (sends) · 3f9a2c1b · its keys_file could not be read: see its alarm gossip-keys
   edge-r1  remote  its site is declared lost: nobody waits for it
 `, func(p *page) { p.gossipKeys(k) })
 

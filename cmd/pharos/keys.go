@@ -280,6 +280,9 @@ func nodeKeys(n api.NodeKeys) cell {
 		}
 		all = append(all, word)
 	}
+	if n.Unread {
+		return cs(yellow, strings.Join(append(all, "its keys_file could not be read: see its alarm gossip-keys"), " · "))
+	}
 	return c(strings.Join(all, " · "))
 }
 

@@ -123,6 +123,7 @@ type NodeKeys struct {
 	Self    bool          `json:"self,omitempty"`
 	Lost    bool          `json:"lost,omitempty" doc:"its site is declared lost: nobody waits for it"`
 	Keys    []NodeKey     `json:"keys"`
+	Unread  bool          `json:"unread,omitempty" doc:"it could not read its keys_file when it was last told to, and its keys stayed as they were: its alarm gossip-keys says why"`
 	Problem string        `json:"problem,omitempty" doc:"why its keys are not known"`
 }
 

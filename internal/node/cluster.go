@@ -125,6 +125,7 @@ func (n *Node) GossipKeys(ctx context.Context) (api.GossipKeys, error) {
 			to.Problem = "it was not heard of"
 		}
 		for _, k := range keys {
+			to.Unread = k.Unread
 			to.Keys = append(to.Keys, api.NodeKey{
 				Fingerprint: k.Fingerprint.String(), Taken: k.Installed, Sends: k.Sends, InFile: k.InFile, First: k.FirstInFile,
 			})

@@ -35,8 +35,10 @@ type gossip struct {
 	loop    *loop
 	decoder *cluster.Decoder
 	open    func(blocked []policy.SiteID) (*cluster.Gossip, error)
-	fault   func(error) // why it is not open; nil: it is
 	log     *slog.Logger
+
+	fault     func(error) // why it is not open; nil: it is
+	keysFault func(error) // why the keys could not be read again; nil: they were
 
 	mu      sync.Mutex      // guards what follows
 	on      *cluster.Gossip // nil: not open
@@ -64,12 +66,13 @@ func (n *Node) openGossip() {
 		},
 		fault: func(err error) {
 			n.change(func(s *situation) {
-				if s.gossipFault.err == nil {
-					s.gossipFault.since = clock()
+				s.gossipFault.set(err)
+				if err == nil {
+					s.keysFault.set(nil) // the keys were read for it
 				}
-				s.gossipFault.err = err
 			})
 		},
+		keysFault: func(err error) { n.change(func(s *situation) { s.keysFault.set(err) }) },
 	}
 }
 

@@ -65,6 +65,9 @@ func (g *gossip) turnKey(on *cluster.Gossip, e policy.Entry) {
 	if err == nil {
 		err = on.ApplyKeyOrder(o)
 	}
+	if o.Op == cluster.KeyReread {
+		g.keysFault(err)
+	}
 	if err != nil {
 		g.log.Error("a step of the rotation of gossip keys was not done", "step", e.Key, "author", e.Author, "error", err)
 		return
@@ -133,8 +136,27 @@ func (n *Node) turnGossipKeys(ctx context.Context, step, author string) (api.Gos
 	n.gossip.awaitKeys()
 	awaitFollowed(ctx, o, n.gossip.keysByNode)
 	keys, err := n.GossipKeys(ctx)
+	if o.Op == cluster.KeyReread {
+		missing := slices.DeleteFunc([]string{result.Partial, n.unread(keys)}, func(s string) bool { return s == "" })
+		result.Partial = strings.Join(missing, "; ")
+	}
 	keys.Partial = result.Partial
 	return keys, err
+}
+
+// unread says which nodes could not read their keys_file again, and of this one why.
+func (n *Node) unread(keys api.GossipKeys) string {
+	var list []string
+	for _, node := range keys.Nodes {
+		err := n.situation().keysFault.err
+		switch {
+		case node.Self && err != nil:
+			list = append(list, fmt.Sprintf("%s: %v", node.Node, err))
+		case node.Unread:
+			list = append(list, fmt.Sprintf("%s could not read its keys_file: its alarm gossip-keys says why", node.Node))
+		}
+	}
+	return strings.Join(list, "; ")
 }
 
 // awaitFollowed waits until every node that is heard tells that it has done a step: that comes by the membership, after
@@ -173,6 +195,8 @@ func followed(o cluster.KeyOrder, known map[policy.NodeID][]cluster.GossipKey) b
 	}
 	for _, keys := range known {
 		switch {
+		case o.Op == cluster.KeyReread && slices.ContainsFunc(keys, func(k cluster.GossipKey) bool { return k.Unread }):
+			return false
 		case o.Op == cluster.KeyUse && !has(keys, o.Key).Sends, o.Op == cluster.KeyRemove && has(keys, o.Key).Installed:
 			return false
 		case o.Op != cluster.KeyReread:

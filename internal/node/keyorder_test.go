@@ -1,7 +1,10 @@
 package node
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/scloudstack/pharos/cluster"
@@ -53,5 +56,46 @@ func TestWhoHasDoneAStep(t *testing.T) {
 				t.Errorf("%s: %v", tt.name, got)
 			}
 		}
+	}
+}
+
+// TestKeysFileThatCantBeReadIsTold breaks the keys_file of three nodes: who has it read again is told why that failed here,
+// and on which other nodes it did; each raises an alarm until it can be read again.
+func TestKeysFileThatCantBeReadIsTold(t *testing.T) {
+	c := newCrew(t)
+	a := c["a1"]
+	good, err := os.ReadFile(filepath.Join(a.dir, "gossip.keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.start(t, "a1", "b1", "r1")
+	eventually(t, "all are heard", func() bool { return len(a.node.gossip.keysByNode()) == 3 })
+	a.write("gossip.keys", "no base64!\n")
+	eventually(t, "what failed is told", func() bool {
+		keys, err := a.node.AddGossipKeys(t.Context(), "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(keys.Partial, "a1: gossip keys: ") && strings.Contains(keys.Partial, "no base64") &&
+			strings.Contains(keys.Partial, "b1 could not read its keys_file") && strings.Contains(keys.Partial, "r1 could not read its keys_file")
+	})
+	for _, r := range c {
+		r.wantAlarm("gossip-keys", true)
+	}
+	known := a.node.gossip.keysByNode()
+	for _, op := range []cluster.KeyOp{cluster.KeyUse, cluster.KeyRemove} {
+		step := cluster.KeyOrder{Op: op, Key: known["a1"][0].Fingerprint}
+		if late := step.ReadyFor([]policy.NodeID{"a1", "b1", "r1"}, known); len(late) != 3 {
+			t.Errorf("step %d goes on: %v", op, late)
+		}
+	}
+
+	a.write("gossip.keys", string(good))
+	eventually(t, "all have read it", func() bool {
+		keys, err := a.node.AddGossipKeys(t.Context(), "ann")
+		return err == nil && keys.Partial == ""
+	})
+	for _, r := range c {
+		r.wantAlarm("gossip-keys", false)
 	}
 }

@@ -32,6 +32,7 @@ type situation struct {
 	apiFault    fault
 	identity    fault            // why the node can't prove who it is
 	gossipFault fault            // why it hears no other
+	keysFault   fault            // why it could not read its gossip keys again
 	notes       map[string]fault // what the exchange of entries found, by its alarm's cause
 	acks        map[string]ack   // of the node's own alarms, by cause; never changed, only replaced
 }
@@ -47,6 +48,14 @@ type ack struct {
 type fault struct {
 	err   error
 	since time.Time
+}
+
+// set notes what is wrong now; nil is nothing.
+func (f *fault) set(err error) {
+	if f.err == nil || err == nil {
+		f.since = clock()
+	}
+	f.err = err
 }
 
 func (n *Node) situation() situation {
@@ -247,6 +256,12 @@ func (s *situation) clusterAlarms() []policy.AlarmStatus {
 	if f := s.gossipFault; f.err != nil {
 		all = append(all, policy.AlarmStatus{
 			Cause: "gossip", Since: f.since, Text: "this node hears no other: " + f.err.Error(), Way: "mend it; the node tries again every few seconds",
+		})
+	}
+	if f := s.keysFault; f.err != nil {
+		all = append(all, policy.AlarmStatus{
+			Cause: "gossip-keys", Since: f.since, Text: "the gossip keys stay as they were, since their file could not be read again: " + f.err.Error(),
+			Way: "mend cluster.keys_file, then pharos cluster keys add",
 		})
 	}
 	for cause, f := range s.notes {
