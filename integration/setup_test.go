@@ -29,7 +29,7 @@ func TestSetupSaysThatRootIsNeeded(t *testing.T) {
 		}
 		return f.Name()
 	}
-	const root, missing = "expected root", "apt-get install --no-install-recommends no-such-package-here"
+	const root, unread, missing = "expected root", "/no-such-list: No such file", "apt-get install --no-install-recommends no-such-package-here"
 	for _, tt := range []struct {
 		args []string
 		code int
@@ -37,6 +37,7 @@ func TestSetupSaysThatRootIsNeeded(t *testing.T) {
 	}{
 		{[]string{list("dpkg # is there")}, 0, nil},
 		{[]string{list("dpkg no-such-package-here")}, 1, []string{missing}},
+		{[]string{list("dpkg"), "/no-such-list"}, 1, []string{unread}},
 		{[]string{"--lab", list("dpkg")}, 1, []string{root}},
 		{[]string{"--lab", list("dpkg no-such-package-here")}, 1, []string{missing, root}},
 	} {
@@ -55,7 +56,7 @@ func TestSetupSaysThatRootIsNeeded(t *testing.T) {
 		if code != tt.code {
 			t.Errorf("%q: exit status %d, want %d\n%s", tt.args, code, tt.code, out)
 		}
-		for _, say := range []string{root, missing} {
+		for _, say := range []string{root, unread, missing} {
 			if got, want := strings.Contains(string(out), say), strings.Contains(strings.Join(tt.says, "\n"), say); got != want {
 				t.Errorf("%q says %q: %t, want %t\n%s", tt.args, say, got, want, out)
 			}
