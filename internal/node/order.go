@@ -42,8 +42,13 @@ func (n *Node) Order(ctx context.Context, o policy.Order, g api.Giving) (api.Ord
 	if err != nil {
 		return result, err
 	}
+	inMemory := result.Partial != ""
 	n.spread(ctx, g, sealed, &result)
-	awaitRecord(ctx, kept)
+	if inMemory { // as its record is: the disk was waited for
+		result.Partial += "; a restart before that " + afterRestart(result.Nodes)
+	} else {
+		awaitRecord(ctx, kept)
+	}
 	if n.situation().held && result.Partial == "" {
 		result.Partial = "this node is held: it keeps the order and answers no steered name yet (pharos status)"
 	}
@@ -75,7 +80,7 @@ func (n *Node) take(ctx context.Context, o policy.Order, result *api.OrderResult
 		return nil, fmt.Errorf("the order counts if the disk takes it: its answer was not waited for: %w", err)
 	}
 	if err != nil && n.opt.Volatile && !errors.Is(err, errStopping) {
-		result.Partial = fmt.Sprintf("obeyed, but kept in memory only until the disk writes again; a restart before that loses it (%v)", err)
+		result.Partial = fmt.Sprintf("obeyed, but kept in memory only until the disk writes again (%v)", err)
 		if rev, err = obey(); err == nil {
 			n.disk.Keep(sealed, nil, nil)
 		}
@@ -87,12 +92,31 @@ func (n *Node) take(ctx context.Context, o policy.Order, result *api.OrderResult
 	return sealed, nil
 }
 
+// afterRestart says what a restart makes of an order that this node has in memory only.
+func afterRestart(nodes []api.NodeHolds) string {
+	var hold []string
+	for _, h := range nodes {
+		if h.Holds && !h.Lost {
+			hold = append(hold, string(h.Node))
+		}
+	}
+	if len(hold) == 0 {
+		return "loses it"
+	}
+	return "takes it up again from " + strings.Join(hold, ", ")
+}
+
 // storeAndObey has the entries obeyed once they are on the disk, and returns the
 // revision that does, or why they are not. Where ctx ends first that is the error.
 func (n *Node) storeAndObey(ctx context.Context, sealed []*cluster.Sealed, obey func() (*policy.Revision, error)) (*policy.Revision, error) {
-	const help = "mend the disk, or start the node with --volatile to keep orders in memory alone"
+	refused := func(what string, err error) error {
+		if n.opt.Volatile { // then it is not, see take
+			return err
+		}
+		return fmt.Errorf("%s: %w; mend the disk, or start the node with --volatile to keep orders in memory alone", what, err)
+	}
 	if err := n.disk.State().hangs(); err != nil {
-		return nil, fmt.Errorf("the order was not taken: %w; %s", err, help)
+		return nil, refused("the order was not taken", err)
 	}
 	type outcome struct {
 		rev *policy.Revision
@@ -104,7 +128,7 @@ func (n *Node) storeAndObey(ctx context.Context, sealed []*cluster.Sealed, obey 
 		// person has gone or was told that the disk hangs.
 		var o outcome
 		if err != nil {
-			o.err = fmt.Errorf("the order was not taken: %w; %s", err, help)
+			o.err = refused("the order was not taken", err)
 		} else {
 			o.rev, o.err = obey()
 		}
@@ -116,7 +140,7 @@ func (n *Node) storeAndObey(ctx context.Context, sealed []*cluster.Sealed, obey 
 	case o := <-done:
 		return o.rev, o.err
 	case <-timeout.C:
-		return nil, fmt.Errorf("the order counts only if the disk takes it after all: it has not answered for %v; %s", orderWait, help)
+		return nil, refused("the order counts only if the disk takes it after all", fmt.Errorf("the disk has not answered for %v", orderWait))
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

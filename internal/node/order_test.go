@@ -80,9 +80,13 @@ func TestVolatileOrderOfALateDisk(t *testing.T) {
 	r.start()
 	release := r.blockDisk()
 	o := policy.Order{Kind: policy.KindOverride, Key: "service/shop", Override: &policy.Override{Site: "city-b"}}
+	asked := time.Now()
 	result, err := r.order(o)
-	if err != nil || !strings.Contains(result.Partial, "memory") {
-		t.Errorf("%+v, %v", result, err)
+	if want := "obeyed, but kept in memory only until the disk writes again (the disk has not answered for 5s); a restart before that loses it"; err != nil || result.Partial != want {
+		t.Errorf("%+v, %v, want %s", result, err, want)
+	}
+	if took := time.Since(asked); took >= 2*orderWait {
+		t.Errorf("the disk was waited for again: it took %v", took)
 	}
 	r.wantAnswer(addrB)
 	release()
@@ -92,6 +96,20 @@ func TestVolatileOrderOfALateDisk(t *testing.T) {
 	}
 	r.restart()
 	r.wantAnswer(addrB)
+}
+
+// TestVolatileOrderThatOthersHold has other nodes hold an order that this one has in memory only: a restart does not lose it.
+func TestVolatileOrderThatOthersHold(t *testing.T) {
+	c := newCrew(t)
+	a := c["a1"]
+	a.opt.Volatile = true
+	c.start(t, "a1", "b1", "r1")
+	c.all(t, addrA, "a1", "b1", "r1")
+	a.blockDisk()
+	result, err := a.order(policy.Order{Kind: policy.KindDrain, Key: "site/city-b"})
+	if err != nil || !strings.Contains(result.Partial, "; a restart before that takes it up again from b1, r1") {
+		t.Errorf("%+v, %v", result, err)
+	}
 }
 
 // TestCancelledOrder has who gave an order go while the disk is slow: the order is not taken into memory as if the disk
