@@ -116,6 +116,10 @@ const (
 	PickByClient                // by the client's address (or its ECS network)
 )
 
+// MaxAddresses is how many addresses of one family a name is answered with: those
+// of a service's endpoints, or of a pin. 256 of IPv6 take 7 KiB of a message.
+const MaxAddresses = 256
+
 // Service is a business application.
 type Service struct {
 	ID         ServiceID
@@ -127,7 +131,7 @@ type Service struct {
 	AllDown    AllDown
 	MinHealthy int // endpoints of a site that must be up for the site to be chosen; 0 means 1
 	PickBy     PickBy
-	Endpoints  []Endpoint
+	Endpoints  []Endpoint // at most MaxAddresses of a family
 	Return     Return
 	NeedsDB    bool // needs a database: Return defaults to manual
 }

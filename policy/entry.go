@@ -113,7 +113,7 @@ func (e Entry) EntryKey() EntryKey { return EntryKey{e.Kind, e.Key} }
 // addresses (a pin).
 type Override struct {
 	Site      SiteID        `json:"site,omitempty"`
-	Addresses []netip.Addr  `json:"addresses,omitempty"`
+	Addresses []netip.Addr  `json:"addresses,omitempty"`  // at most MaxAddresses of a family
 	TTL       time.Duration `json:"ttl,omitempty"`        // 0: the service's own
 	KeepOther bool          `json:"keep_other,omitempty"` // a pin of one family leaves the other as it is without it, instead of NODATA
 	Unlisted  bool          `json:"unlisted,omitempty"`   // the addresses may be no endpoint of the service

@@ -283,9 +283,13 @@ func (s *State) sitesOf(svc int) string {
 	return strings.Join(list, ", ")
 }
 
-// checkAddresses refuses addresses that are no endpoint, so that a typing error is caught.
+// checkAddresses refuses addresses that are no endpoint, so that a typing error is
+// caught, and more of them than fit an answer.
 func (s *State) checkAddresses(v *Override, svc int) error {
-	v4, v6 := 0, 0
+	if v4, v6 := families(v.Addresses); max(len(v4), len(v6)) > MaxAddresses {
+		return fmt.Errorf("%d IPv4 and %d IPv6 addresses are given, want at most %d of a family: an answer has to hold them",
+			len(v4), len(v6), MaxAddresses)
+	}
 	for i, a := range v.Addresses {
 		if !a.IsValid() || a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() {
 			return fmt.Errorf("address %v can't be answered", a)
@@ -295,16 +299,11 @@ func (s *State) checkAddresses(v *Override, svc int) error {
 			return fmt.Errorf("address %v is given twice", a)
 		}
 		v.Addresses[i] = a
-		if a.Is4() {
-			v4++
-		} else {
-			v6++
-		}
 		if !v.Unlisted && !s.listed(a, svc) {
 			return s.notListed(a, svc)
 		}
 	}
-	if v.KeepOther && v4 > 0 && v6 > 0 {
+	if v4, v6 := families(v.Addresses); v.KeepOther && len(v4) > 0 && len(v6) > 0 {
 		return errors.New("--keep-other goes with addresses of one family: both are given")
 	}
 	return nil

@@ -38,6 +38,26 @@ func addrs(list ...string) []netip.Addr {
 	return out
 }
 
+// block is n addresses in a row.
+func block(first string, n int) (out []netip.Addr) {
+	for a := netip.MustParseAddr(first); len(out) < n; a = a.Next() {
+		out = append(out, a)
+	}
+	return out
+}
+
+// A pin may be as large as answers may be, in both families.
+func TestJudgeTakesTheLargestPin(t *testing.T) {
+	s := judgeStory(t)
+	all := append(block("10.0.0.0", MaxAddresses), block("2001:db8::", MaxAddresses)...)
+	if _, err := s.state.Judge(Order{
+		Kind: KindOverride, Key: "service/shop", Author: "ann", Reason: "test",
+		Override: &Override{Addresses: all, Unlisted: true},
+	}, s.now); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestJudgeRefuses(t *testing.T) {
 	set := func(key string, v Override) Order {
 		return Order{Kind: KindOverride, Key: key, Override: &v, Author: "ann", Reason: "test"}
@@ -68,6 +88,8 @@ func TestJudgeRefuses(t *testing.T) {
 		{"typing error", "", set("service/shop", Override{Addresses: addrs("203.0.113.11")}), "no endpoint of service shop, which has 203.0.113.10, 2001:db8::10", ""},
 		{"typing error for all", "", set("all", Override{Addresses: addrs("203.0.113.11")}), "no endpoint of any service", ""},
 		{"twice", "", set("service/shop", Override{Addresses: addrs("203.0.113.10", "::ffff:203.0.113.10")}), "given twice", ""},
+		{"more than an answer holds", "", set("name/www.shop.example.", Override{Addresses: block("10.0.0.0", 257), Unlisted: true}), "257 IPv4 and 0 IPv6 addresses are given, want at most 256 of a family", ""},
+		{"the same mapped", "", set("all", Override{Addresses: block("::ffff:10.0.0.0", 257), Unlisted: true}), "257 IPv4 and 0 IPv6", ""},
 		{"unspecified", "", set("service/shop", Override{Addresses: addrs("0.0.0.0"), Unlisted: true}), "can't be answered", ""},
 		{"ttl", "", set("service/shop", Override{Site: "city-b", TTL: time.Millisecond}), "--ttl 1ms: want from 1s", ""},
 		{"keep other with a site", "", set("service/shop", Override{Site: "city-b", KeepOther: true}), "go with addresses", ""},

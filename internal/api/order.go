@@ -105,7 +105,7 @@ func (r OrderRequest) needs() Role {
 // OverrideBody is a site, or addresses (a pin).
 type OverrideBody struct {
 	Site      policy.SiteID `json:"site,omitempty"`
-	Addresses []netip.Addr  `json:"addresses,omitempty"`
+	Addresses []netip.Addr  `json:"addresses,omitempty" maxItems:"512" doc:"at most 256 of a family"`
 	TTL       Duration      `json:"ttl,omitzero" doc:"0: the service's own"`
 	KeepOther bool          `json:"keep_other,omitempty" doc:"a pin of one family leaves the other as it is without it, instead of NODATA"`
 	Unlisted  bool          `json:"unlisted,omitempty" doc:"the addresses may be no endpoint of the service"`

@@ -339,3 +339,32 @@ func TestOwnAddress(t *testing.T) {
 		}
 	}
 }
+
+// A service has as many addresses as its answers hold.
+func TestAddressesOfAService(t *testing.T) {
+	base, err := os.ReadFile("testdata/base.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		v4, v6 int
+		want   string
+	}{
+		{256, 256, ""},
+		{257, 1, "pharos.yaml:5:16: services.big.endpoints: found 257 IPv4 and 1 IPv6 addresses, expected at most 256 of a family: an answer has to hold them"},
+		{1, 257, "pharos.yaml:5:16: services.big.endpoints: found 1 IPv4 and 257 IPv6 addresses, expected at most 256 of a family: an answer has to hold them"},
+	} {
+		var list []string
+		for i := range tt.v4 {
+			list = append(list, fmt.Sprintf("10.0.%d.%d", i/256, i%256))
+		}
+		for i := range tt.v6 {
+			list = append(list, fmt.Sprintf("'2001:db8::%x'", i))
+		}
+		text := "include: base.yaml\nservices:\n  big:\n    names: [www.shop.example.]\n    endpoints: [{site: city-a, addresses: [" + strings.Join(list, ", ") + "]}]\n"
+		_, _, err := Load("pharos.yaml", Options{Getenv: noEnv, FS: fstest.MapFS{"base.yaml": {Data: base}, "pharos.yaml": {Data: []byte(text)}}})
+		if got := fmt.Sprint(err); err != nil && got != tt.want || (err == nil) != (tt.want == "") {
+			t.Errorf("%d and %d: %v, want %q", tt.v4, tt.v6, err, tt.want)
+		}
+	}
+}

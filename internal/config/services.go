@@ -193,6 +193,20 @@ func (r *reading) judgeEndpoints(n *node, s *policy.Service) {
 	if r.sitesBroken || len(s.Endpoints) == 0 || len(s.Endpoints) != len(n.get("endpoints").itemsOf()) {
 		return // what is wrong with an endpoint has been said
 	}
+	v4, v6 := 0, 0
+	for _, e := range s.Endpoints {
+		for _, a := range e.Addresses {
+			if a.Is4() {
+				v4++
+			} else {
+				v6++
+			}
+		}
+	}
+	if max(v4, v6) > policy.MaxAddresses {
+		r.errorf(n.get("endpoints"), "found %d IPv4 and %d IPv6 addresses, expected at most %d of a family: an answer has to hold them",
+			v4, v6, policy.MaxAddresses)
+	}
 	in := make(map[policy.SiteID]int)
 	var order []policy.SiteID
 	production := false
