@@ -98,9 +98,17 @@ func (c *checker) checkSOA(s *groupSet, flags NodeFlags) {
 	}
 }
 
+// maxAnswer is what a message of 65,535 octets holds of one RRset, beside its
+// header, its question and EDNS.
+const maxAnswer = 65535 - 1024
+
 // checkSet warns of what one RRset should not be.
 func (c *checker) checkSet(s *groupSet, rel []byte, flags NodeFlags) {
 	h := s.recs[0]
+	if size := s.size + 10*len(s.recs); size > maxAnswer { // owner (a pointer), type, class, TTL, length and rdata
+		c.warnf(h, "%d %s records of %s, which take up to %d octets of an answer: one holds %d, and what does not fit is answered with no record (TC), over TCP too",
+			len(s.recs), typeText(s.typ), c.b.text(h), size, maxAnswer)
+	}
 	switch s.typ {
 	case typeA, typeAAAA, dns.TypeMX:
 		if !isHostname(rel, true) {

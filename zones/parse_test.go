@@ -96,6 +96,24 @@ func TestErrorsAreBounded(t *testing.T) {
 	}
 }
 
+// A set that no message holds is told of; one that fits is not.
+func TestTooManyForAnAnswer(t *testing.T) {
+	for _, tc := range []struct{ text, want string }{
+		{"$GENERATE 0-3999 big AAAA 2001:db8::${0,1,x}\n", "z:5: 4000 AAAA records of big.z.example., which take up to 112000 octets of an answer: " +
+			"one holds 64511, and what does not fit is answered with no record (TC), over TCP too"},
+		{"$GENERATE 0-2299 big AAAA 2001:db8::${0,1,x}\n", ""},
+	} {
+		_, warnings, err := Parse("z.example.", strings.NewReader(start3+tc.text), "z", Options{})
+		var got string
+		if len(warnings) > 0 {
+			got = warnings[0].String()
+		}
+		if err != nil || got != tc.want {
+			t.Errorf("%s: got %q, %v, want %q", tc.text, got, err, tc.want)
+		}
+	}
+}
+
 // records gives a zone's records but SOA and NS, as "NAME TTL TYPE DATA".
 func records(z *Zone) (lines []string) {
 	z.Walk(func(owner []byte, sets []RRset, _ NodeFlags) bool {
