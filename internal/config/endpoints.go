@@ -23,8 +23,8 @@ type checkedAddress struct {
 // endpointKeys are the keys of an endpoint.
 var endpointKeys = []string{"site", "sites", "address", "addresses", "check_address", "weight"}
 
-// endpoint reads one balancer of a service.
-func (r *reading) endpoint(s *policy.Service, c *check, n *node) {
+// endpoint reads one balancer of a service, which has the addresses taken so far.
+func (r *reading) endpoint(s *policy.Service, taken map[netip.Addr]bool, c *check, n *node) {
 	e := policy.Endpoint{Weight: 1}
 	var sites []policy.SiteID
 	before := len(r.errors)
@@ -33,9 +33,9 @@ func (r *reading) endpoint(s *policy.Service, c *check, n *node) {
 		optional("sites", func(v *node) {
 			r.each(v, "sites that share the address", false, func(v *node) { sites = r.endpointSite(sites, v) })
 		}),
-		optional("address", func(v *node) { r.endpointAddress(s, &e, v) }),
+		optional("address", func(v *node) { r.endpointAddress(taken, &e, v) }),
 		optional("addresses", func(v *node) {
-			r.each(v, "addresses", false, func(v *node) { r.endpointAddress(s, &e, v) })
+			r.each(v, "addresses", false, func(v *node) { r.endpointAddress(taken, &e, v) })
 		}),
 		optional("check_address", func(*node) {}), // read below, when the sites are known
 		optional("weight", integer(r.decoder, &e.Weight, 0, 1_000_000)),
@@ -92,17 +92,17 @@ func (r *reading) endpointSite(sites []policy.SiteID, n *node) []policy.SiteID {
 	return append(sites, id)
 }
 
-func (r *reading) endpointAddress(s *policy.Service, e *policy.Endpoint, n *node) {
+func (r *reading) endpointAddress(taken map[netip.Addr]bool, e *policy.Endpoint, n *node) {
 	var a netip.Addr
 	r.address(&a)(n)
 	if !a.IsValid() {
 		return
 	}
-	has := func(e policy.Endpoint) bool { return slices.Contains(e.Addresses, a) }
-	if has(*e) || slices.ContainsFunc(s.Endpoints, has) {
+	if taken[a] {
 		r.errorf(n, "found %s, which the service has already", a)
 		return
 	}
+	taken[a] = true
 	e.Addresses = append(e.Addresses, a)
 }
 
@@ -191,17 +191,22 @@ func (r *reading) checkAddressBySite(n *node, e *policy.Endpoint, sites []policy
 // checkAddress reads one address, or a list of them, all of which must be up.
 func (r *reading) checkAddress(n *node, e *policy.Endpoint, site policy.SiteID) []netip.Addr {
 	var all []netip.Addr
+	seen := make(map[netip.Addr]bool)
+	has := make(map[string]bool) // families
+	for _, a := range e.Addresses {
+		has[family(a)] = true
+	}
 	r.each(n, "addresses", true, func(v *node) {
 		var a netip.Addr
 		r.address(&a)(v)
-		sameFamily := func(b netip.Addr) bool { return a.Is4() == b.Is4() }
 		switch {
 		case !a.IsValid():
-		case slices.Contains(all, a):
+		case seen[a]:
 			r.errorf(v, "found %s twice", a)
-		case !slices.ContainsFunc(e.Addresses, sameFamily):
+		case !has[family(a)]:
 			r.errorf(v, "found %s, which is %s, but the endpoint has only %s: its check would prove nothing", a, family(a), family(e.Addresses[0]))
 		default:
+			seen[a] = true
 			all = append(all, a)
 			r.checked = append(r.checked, checkedAddress{a, site, v})
 		}

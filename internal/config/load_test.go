@@ -277,6 +277,8 @@ func TestBounds(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
 		"size":    {strings.Repeat("#", maxFileSize+1), "pharos.yaml: is larger than 4 MiB"},
 		"keys":    {strings.Repeat("a:\n", 30_000), "pharos.yaml:20001:1: is entry 20001 of one mapping or list: at most 20000 are taken; cut it into several files and include them"},
+		"list":    {"a: [" + strings.Repeat("1,\n", 20_000) + "1]\n", "pharos.yaml:20000:2: is entry 20001 of one mapping or list: at most 20000 are taken; cut it into several files and include them"},
+		"mapping": {"a: [{b: 1}, {" + strings.Repeat("c: 1, ", 20_000) + "c: 1}]\n", "pharos.yaml:1:120012: is entry 20001 of one mapping or list: at most 20000 are taken; cut it into several files and include them"},
 		"flow":    {"a: " + strings.Repeat("[", 100_000), "pharos.yaml:1:20: is nested too deeply (at most 16 levels)"},
 		"dashes":  {strings.Repeat("- ", 100_000), "pharos.yaml:1:33: is nested too deeply (at most 16 levels)"},
 		"indent":  {"a:\n" + strings.Repeat(" ", 300) + "b: 1\n", "pharos.yaml:2:301: is nested too deeply (at most 16 levels)"},
@@ -293,6 +295,11 @@ func TestBounds(t *testing.T) {
 				t.Errorf("error %.300v, want %s", err, tt.want)
 			}
 		})
+	}
+	// As many as are taken, in one list after the other, with a comma behind the last.
+	list := strings.Repeat("a: ["+strings.Repeat("1,", 20_000)+"]\n", 2)
+	if _, err := tryText(list, Options{}); err == nil || strings.Contains(err.Error(), "at most") {
+		t.Errorf("error %.300v, want others", err)
 	}
 	var many strings.Builder
 	for i := range 1000 {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -69,8 +70,9 @@ func (r *reading) service(name string, n *node) {
 	if s.Return.Policy != policy.ReturnHold {
 		s.Return.Hold = 0
 	}
+	taken := make(map[netip.Addr]bool)
 	for _, v := range endpoints {
-		r.endpoint(&s, check, v)
+		r.endpoint(&s, taken, check, v)
 	}
 	r.judgeTTL(n, &s)
 	r.judgeSteering(n, &s)

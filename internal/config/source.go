@@ -23,7 +23,7 @@ const (
 	maxDepth    = 16
 	maxIndent   = 200   // columns before a block key
 	maxKey      = 100   // bytes
-	maxKeys     = 20000 // of one block mapping
+	maxKeys     = 20000 // entries of one mapping or list
 	maxEmpty    = 100   // empty lines in a row
 )
 
@@ -144,7 +144,11 @@ func badText(text []byte) (line, column int, what string) {
 // and what would make the parser recurse too deeply.
 func refused(tokens token.Tokens) (*token.Token, string) {
 	flow, dashes, line := 0, 0, 0
-	var keys [maxIndent + 1]int // by column, since the last entry further left
+	tooMany := func(tk *token.Token, n int) (*token.Token, string) {
+		return tk, fmt.Sprintf("is entry %d of one mapping or list: at most %d are taken; cut it into several files and include them", n, maxKeys)
+	}
+	var entries [maxDepth + 2]int // of the flow collections that are open
+	var keys [maxIndent + 1]int   // by column, since the last entry further left
 	for _, tk := range tokens {
 		p := tk.Position
 		if p.Line != line {
@@ -163,8 +167,15 @@ func refused(tokens token.Tokens) (*token.Token, string) {
 			return tk, "directives (%) are not accepted"
 		case token.MappingStartType, token.SequenceStartType:
 			flow++
+			entries[min(flow, maxDepth+1)] = 1
 		case token.MappingEndType, token.SequenceEndType:
 			flow--
+		case token.CollectEntryType: // a comma, which may be the last
+			if at := min(max(flow, 0), maxDepth+1); !endsFlow(tk.NextType()) {
+				if entries[at]++; entries[at] > maxKeys {
+					return tooMany(tk, entries[at])
+				}
+			}
 		case token.SequenceEntryType:
 			dashes++
 		}
@@ -180,12 +191,14 @@ func refused(tokens token.Tokens) (*token.Token, string) {
 			column := min(max(p.Column, 0), maxIndent)
 			clear(keys[column+1:])
 			if keys[column]++; keys[column] > maxKeys {
-				return tk, fmt.Sprintf("is entry %d of one mapping or list: at most %d are taken; cut it into several files and include them", keys[column], maxKeys)
+				return tooMany(tk, keys[column])
 			}
 		}
 	}
 	return nil, ""
 }
+
+func endsFlow(t token.Type) bool { return t == token.SequenceEndType || t == token.MappingEndType }
 
 // convert fills n from a syntax tree.
 func (d *decoder) convert(f *file, n *node, from ast.Node, depth int) {
