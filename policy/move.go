@@ -361,7 +361,7 @@ func (t *turn) cause(svc int, b bound, c chain, views []view, ch choice, marks [
 		for _, m := range marks {
 			if m.SiteLoss && !c.mark(m.Endpoint).SiteLoss {
 				// The set stays, and with it what the move before it was made for.
-				parts = append(parts, c.move.Cause, in.endpointName(in.epOf[m.Endpoint])+" is down with its whole site, and returns by hand")
+				parts = append(parts, c.move.Cause, in.endpointName(in.epOf[m.Endpoint])+" is down with its whole site, and returns "+in.afterSiteLoss())
 				break
 			}
 			if m.Percent != c.mark(m.Endpoint).Percent {
@@ -375,6 +375,17 @@ func (t *turn) cause(svc int, b bound, c chain, views []view, ch choice, marks [
 		parts = append(parts[:most], fmt.Sprintf("and %d more", len(parts)-most))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// afterSiteLoss is how an endpoint returns whose whole site was down.
+func (in *serviceInfo) afterSiteLoss() string {
+	switch {
+	case !in.Return.AfterSiteLossSame, in.Return.Policy == ReturnManual:
+		return "by hand"
+	case in.Return.Policy == ReturnRamp:
+		return "by a ramp over " + in.Return.Over.String()
+	}
+	return "after its hold"
 }
 
 func (t *turn) leaves(in *serviceInfo, e int, v *view) string {
