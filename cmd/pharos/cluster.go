@@ -212,7 +212,7 @@ func memberState(m api.Member) cell {
 	case m.State == api.Alive:
 		return cs(green, "alive")
 	case m.State == api.Silent:
-		return cs(red, "silent for "+ago(m.Age))
+		return cs(red, "silent for "+length(m.Age))
 	}
 	return cs(red, string(m.State))
 }
@@ -255,10 +255,10 @@ func (p *page) drills(all []policy.BlockStatus, now time.Time) {
 	}
 	for _, b := range all {
 		if b.Off {
-			p.linef("  %s hears %s: cluster.drills is false (%s left of the drill, by %s: %s)", p.paint(yellow, string(b.Node)), b.Site, ago(b.Expires.Sub(now)), b.Author, b.Reason)
+			p.linef("  %s hears %s: cluster.drills is false (%s left of the drill, by %s: %s)", p.paint(yellow, string(b.Node)), b.Site, length(b.Expires.Sub(now)), b.Author, b.Reason)
 			continue
 		}
-		p.linef("  %s does not hear %s for %s more, by %s: %s", p.paint(yellow, string(b.Node)), b.Site, ago(b.Expires.Sub(now)), b.Author, b.Reason)
+		p.linef("  %s does not hear %s for %s more, by %s: %s", p.paint(yellow, string(b.Node)), b.Site, length(b.Expires.Sub(now)), b.Author, b.Reason)
 	}
 }
 

@@ -60,7 +60,7 @@ func (p *page) explanation(e policy.Explanation) {
 	t.add(cs(dim, "ttl"), cf("%ds, %s", e.TTL, e.TTLWhy))
 	t.add(cs(dim, "revision"), cf("%d (%s)", e.Revision, short(e.Digest)))
 	if m := e.Move; m != nil {
-		text := fmt.Sprintf("%d, %s ago: %s", m.Number, since(e.Now, m.Start), m.Cause)
+		text := fmt.Sprintf("%d, %s: %s", m.Number, ago(e.Now, m.Start), m.Cause)
 		t.add(cs(dim, "move"), cell{text: p.wrap(text, 12, 12)})
 	}
 	if r := e.Rests; r != nil {
@@ -123,7 +123,7 @@ func evidence(s policy.TargetStatus, now time.Time) []cell {
 	seen := ""
 	switch {
 	case !s.Seen.IsZero():
-		seen = since(now, s.Seen) + " ago"
+		seen = ago(now, s.Seen)
 	case s.Here:
 		seen = "never"
 	}
@@ -152,7 +152,7 @@ func voteTable(s policy.TargetStatus) *table {
 		for _, n := range site.Nodes {
 			age := "now"
 			if n.Age > 0 {
-				age = ago(n.Age) + " old"
+				age = length(n.Age) + " old"
 			}
 			t.add(name, voice, c(string(n.Node)), health(n.State), cs(dim, age), c(voteEvidence(n)))
 			name, voice = c(""), c("")

@@ -180,9 +180,9 @@ func (p *page) table(t *table) {
 	}
 }
 
-// ago is a length of time as people say it: at most two units.
-func ago(d time.Duration) string {
-	switch d = d.Abs(); {
+// length is a length of time as people say it: at most two units. What is less than none is none.
+func length(d time.Duration) string {
+	switch d = max(0, d); {
 	case d < time.Second:
 		return fmt.Sprintf("%dms", d.Milliseconds())
 	case d < time.Minute:
@@ -203,13 +203,31 @@ func twoUnits(big int, bigUnit string, small int, smallUnit string) string {
 	return fmt.Sprintf("%d%s%d%s", big, bigUnit, small, smallUnit)
 }
 
-// since is how long ago t was, by the node's clock; "" where it never was.
+// since is for how long something has been so, by the node's clock; "" where it
+// never was. What another clock stamped may begin only later by this one.
 func since(now, t time.Time) string {
-	if t.IsZero() {
+	switch {
+	case t.IsZero():
 		return ""
+	case t.Sub(now) >= aheadShows:
+		return "0s, stamped " + ahead(now, t)
 	}
-	return ago(now.Sub(t))
+	return length(now.Sub(t))
 }
+
+// ago is when something was, by the node's clock.
+func ago(now, t time.Time) string {
+	if t.Sub(now) >= aheadShows {
+		return ahead(now, t)
+	}
+	return length(now.Sub(t)) + " ago"
+}
+
+// aheadShows is from when on a time to come is said to be one. Clocks that are kept
+// together differ by less.
+const aheadShows = time.Second
+
+func ahead(now, t time.Time) string { return length(t.Sub(now)) + " ahead of this clock" }
 
 // clock is a time of day for people, with the date where it is another day.
 func clock(now, t time.Time) string {

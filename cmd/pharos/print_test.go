@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -65,5 +66,30 @@ func TestErrorsForgeNoLine(t *testing.T) {
 		if b.String() != tt.want {
 			t.Errorf("%s: got %q, want %q", name, b.String(), tt.want)
 		}
+	}
+}
+
+// What another node's clock stamped may be ahead of this one's, and is not said to be past.
+func TestTimesAhead(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		at         time.Time
+		ago, since string
+	}{
+		{now.Add(-75 * time.Second), "1m15s ago", "1m15s"},
+		{now, "0ms ago", "0ms"},
+		{now.Add(300 * time.Millisecond), "0ms ago", "0ms"},
+		{now.Add(59*time.Minute + 59*time.Second), "59m59s ahead of this clock", "0s, stamped 59m59s ahead of this clock"},
+		{time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC), "106751d23h ahead of this clock", "0s, stamped 106751d23h ahead of this clock"},
+	} {
+		if a, s := ago(now, tt.at), since(now, tt.at); a != tt.ago || s != tt.since {
+			t.Errorf("%v: %q, %q, want %q, %q", tt.at.Sub(now), a, s, tt.ago, tt.since)
+		}
+	}
+	if s := since(now, time.Time{}); s != "" {
+		t.Errorf("never: %q", s)
+	}
+	if s := byWhom("root", "test", now.Add(time.Hour), now.Add(2*time.Hour), now, false, false).text; s != "by root 1h ahead of this clock, ends in 2h: test" {
+		t.Errorf("%q", s)
 	}
 }

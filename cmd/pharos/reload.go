@@ -76,7 +76,7 @@ func (p *page) reloaded(r api.ReloadResult, confirm time.Duration) {
 		p.zones(r.Zones)
 	}
 	if !r.ConfirmBy.IsZero() {
-		p.linef("%s", p.paint(yellow, "It goes back at "+r.ConfirmBy.Local().Format(time.TimeOnly)+", in "+ago(confirm)+", unless confirmed."))
+		p.linef("%s", p.paint(yellow, "It goes back at "+r.ConfirmBy.Local().Format(time.TimeOnly)+", in "+length(confirm)+", unless confirmed."))
 		p.linef("  → pharos reload confirm")
 	}
 }

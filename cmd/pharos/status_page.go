@@ -62,10 +62,10 @@ func (p *page) node(n api.NodeStatus, held bool) {
 	p.linef("revision %d (%s) of %s · configuration %s of %s", n.Revision.Number, short(n.Revision.Digest),
 		clock(n.Now, n.Revision.Made), n.Config, clock(n.Now, n.Loaded))
 	if !n.ConfirmBy.IsZero() {
-		p.linef("%s", p.paint(yellow, fmt.Sprintf("The configuration goes back in %s unless confirmed: pharos reload confirm", ago(n.ConfirmBy.Sub(n.Now)))))
+		p.linef("%s", p.paint(yellow, fmt.Sprintf("The configuration goes back in %s unless confirmed: pharos reload confirm", length(n.ConfirmBy.Sub(n.Now)))))
 	}
 	if f := n.LastReload; f != nil {
-		p.linef("%s", p.paint(red, fmt.Sprintf("The last reload, %s ago, was refused; what ran before runs on:", since(n.Now, f.At))))
+		p.linef("%s", p.paint(red, fmt.Sprintf("The last reload, %s, was refused; what ran before runs on:", ago(n.Now, f.At))))
 		for _, problem := range f.Problems {
 			p.linef("  %s", problem)
 		}
@@ -106,7 +106,7 @@ func (p *page) alarms(all []policy.AlarmStatus, now time.Time) {
 		text := p.wrap(fmt.Sprintf("%s (for %s)", al.Text, since(now, al.Since)), 6+utf8.RuneCountInString(al.Cause), 4)
 		p.linef("  %s %s  %s", p.paint(look, mark), p.paint(look, al.Cause), text)
 		if al.Acknowledged {
-			p.linef("    acknowledged by %s %s ago%s", al.AckedBy, since(now, al.AckedAt), quoted(": ", al.AckReason))
+			p.linef("    acknowledged by %s %s%s", al.AckedBy, ago(now, al.AckedAt), quoted(": ", al.AckReason))
 		} else if al.Way != "" {
 			p.linef("    → %s", al.Way)
 		}
@@ -127,7 +127,7 @@ func (p *page) observe(o *api.ObserveStatus, now time.Time) {
 	case o.Compared.IsZero():
 		p.linef("  not compared yet")
 	case len(o.Differ) == 0:
-		p.linef("  %s", p.paint(green, fmt.Sprintf("%s answered as this node would, %s ago", count(o.Names, "name"), since(now, o.Compared))))
+		p.linef("  %s", p.paint(green, fmt.Sprintf("%s answered as this node would, %s", count(o.Names, "name"), ago(now, o.Compared))))
 	default:
 		t := &table{indent: "  "}
 		t.head("NAME", "TYPE", "SERVER", "LIVE", "OURS")
@@ -212,7 +212,7 @@ func siteNotes(s policy.SiteStatus, drains []policy.DrainStatus) string {
 	}
 	for _, d := range drains {
 		if d.Key == "site/"+string(s.Site) {
-			notes = append(notes, fmt.Sprintf("by %s for %s: %s", d.Author, ago(d.Age), d.Reason))
+			notes = append(notes, fmt.Sprintf("by %s for %s: %s", d.Author, length(d.Age), d.Reason))
 		}
 	}
 	if s.Loss >= 0.01 {
@@ -248,7 +248,7 @@ func (p *page) service(s policy.ServiceStatus, now time.Time) {
 	for _, w := range s.Waiting {
 		until := ""
 		if !w.Until.IsZero() {
-			until = ", returns in " + ago(w.Until.Sub(now))
+			until = ", returns in " + length(w.Until.Sub(now))
 		}
 		p.linef("  %s waits to return: %s%s", p.paint(yellow, string(w.Site)), w.Why, until)
 		if w.Command != "" {

@@ -46,12 +46,12 @@ func overrideWord(o policy.Override) string {
 
 // byWhom is who gave an order, when, why, and until when it counts.
 func byWhom(author, reason string, given, expires, now time.Time, suspended, expired bool) cell {
-	s := fmt.Sprintf("by %s %s ago", author, since(now, given))
+	s := fmt.Sprintf("by %s %s", author, ago(now, given))
 	switch {
 	case expired:
 		s += ", over and kept"
 	case !expires.IsZero():
-		s += ", ends in " + ago(expires.Sub(now))
+		s += ", ends in " + length(expires.Sub(now))
 	}
 	if suspended {
 		s += ", not followed"
