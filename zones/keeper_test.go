@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // keeperTest is a keeper with one zone file.
@@ -324,6 +326,22 @@ func TestDamagedCopyIsPassedOver(t *testing.T) {
 	kt.write(3, 10)
 	kt.restart()
 	kt.load(File, 3, nil, 0)
+}
+
+// TestCopyIsNoFile: a FIFO in the place of the newest copy holds nobody.
+func TestCopyIsNoFile(t *testing.T) {
+	kt := newKeeperTest(t)
+	kt.write(1, 10)
+	kt.load(File, 1, nil, 0)
+	if err := unix.Mkfifo(filepath.Join(kt.dir, "k.example@000002.zone"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kt.write(2, 10)
+	kt.restart()
+	kt.load(File, 2, nil, 0)
+	kt.writeText("broken")
+	kt.restart()
+	kt.load(LastGood, 2, errAny, 0)
 }
 
 // TestNoCopyIsAWarning: the zone is served although no copy can be kept.

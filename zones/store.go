@@ -133,7 +133,7 @@ func (v *Version) head() *Version {
 
 func (v *Version) readHead() {
 	v.damaged = true
-	f, err := os.Open(v.path)
+	f, err := openFile(v.path)
 	if err != nil {
 		return
 	}

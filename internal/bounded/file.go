@@ -1,6 +1,7 @@
 package bounded
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,7 +15,7 @@ import (
 // end. A symbolic link is followed, and it is the opened file that is judged. The
 // error of a file that is not there is fs.ErrNotExist; all name the path.
 func ReadFile(path string, size int, forbidden fs.FileMode) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := Open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -22,9 +23,6 @@ func ReadFile(path string, size int, forbidden fs.FileMode) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: expected a regular file, found %s", path, kind(info.Mode()))
 	}
 	if perm := info.Mode().Perm(); perm&forbidden != 0 {
 		return nil, fmt.Errorf("%s: found mode %04o, expected %04o or stricter: others must not read or write it", path, perm, 0o666&^forbidden)
@@ -37,6 +35,27 @@ func ReadFile(path string, size int, forbidden fs.FileMode) ([]byte, error) {
 		return nil, fmt.Errorf("%s: found more than %d bytes, expected no more", path, size)
 	}
 	return text, nil
+}
+
+// ErrIrregular is the error of a path where something else than a regular file stands.
+var ErrIrregular = errors.New("expected a regular file")
+
+// Open opens a regular file as os.OpenFile does, and refuses all else, without
+// waiting, with ErrIrregular. The errors name the path.
+func Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(path, flag|syscall.O_NONBLOCK, perm)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w, found %s", path, ErrIrregular, kind(info.Mode()))
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // kind is what stands at a path, for people.

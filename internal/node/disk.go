@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -135,20 +136,26 @@ func (d *disk) load() error {
 	if err := d.take(); err != nil {
 		return err
 	}
-	s, c, err := openStore(d.path, false)
-	if errors.Is(err, errCorrupt) {
+	s, c, err := openStore(d.path, toWrite)
+	switch {
+	case errors.Is(err, errCorrupt):
 		if err := d.setAside(err); err != nil {
 			return err
 		}
 		d.loaded = true
-		s, c, err = openStore(d.path, false)
+		c = newContents()
+		s, err = rebuildStore(d.path, &c)
+	case errors.Is(err, fs.ErrNotExist):
+		d.noteMissing()
+		c = newContents()
+		s, err = rebuildStore(d.path, &c) // as one step: a new file that is cut off by a crash would be damage
 	}
 	if err == nil {
 		d.store, d.held, d.loaded = s, c, true
 		d.noteSpoilt(c.spoilt)
 		return nil
 	}
-	if r, c, rerr := openStore(d.path, true); rerr == nil {
+	if r, c, rerr := openStore(d.path, toRead); rerr == nil {
 		r.close()
 		d.held, d.loaded = c, true
 		d.noteSpoilt(c.spoilt)
@@ -214,6 +221,19 @@ func (d *disk) setAside(why error) error {
 func (d *disk) noteSpoilt(n int) {
 	if n > 0 {
 		d.noteDamage(fmt.Sprintf("%d entries in %s have a wrong checksum and were left out", n, d.path))
+	}
+}
+
+// noteMissing tells of a folder that was used before and has lost its file. A key
+// alone is no sign of use: people make it before the first start.
+func (d *disk) noteMissing() {
+	signs, _ := filepath.Glob(filepath.Join(d.dir, "zones", "*.zone"))
+	if _, err := os.Lstat(filepath.Join(d.dir, keptFile)); err == nil {
+		signs = []string{filepath.Join(d.dir, keptFile)}
+	}
+	if len(signs) > 0 {
+		d.noteDamage(fmt.Sprintf("%s is not there, though this node ran before (it left %s): orders that no other node holds are gone, "+
+			"unless a copy of the file is put back while the node is stopped", d.path, signs[0]))
 	}
 }
 

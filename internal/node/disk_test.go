@@ -257,6 +257,11 @@ func TestDiskSetsDamageAside(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		"cut to nothing": func(t *testing.T, path string) {
+			if err := os.Truncate(path, 0); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"cut to one page": func(t *testing.T, path string) {
 			if err := os.Truncate(path, 4096); err != nil {
 				t.Fatal(err)

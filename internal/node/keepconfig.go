@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/scloudstack/pharos/internal/api"
+	"github.com/scloudstack/pharos/internal/bounded"
 	"github.com/scloudstack/pharos/internal/config"
 )
 
@@ -18,6 +19,10 @@ import (
 // went back from one that was not. A configuration that went back is not
 // started again before its files change or a person reloads it.
 const keptFile = "configuration.json"
+
+// maxKept is how long it may be: the files of a configuration have 32 MiB at most,
+// and take a third more in base64.
+const maxKept = 64 << 20
 
 // kept is what the file holds.
 type kept struct {
@@ -134,7 +139,7 @@ func (n *Node) writeKept(path string) error {
 
 func readKept(path string) (kept, error) {
 	var k kept
-	text, err := os.ReadFile(path)
+	text, err := bounded.ReadFile(path, maxKept, 0)
 	if err != nil {
 		return k, err
 	}
@@ -148,7 +153,7 @@ func readKept(path string) (kept, error) {
 // the disk when it returns.
 func writeFile(path string, text []byte) error {
 	temp := path + ".new"
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := bounded.Open(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}

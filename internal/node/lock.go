@@ -9,6 +9,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scloudstack/pharos/internal/bounded"
 )
 
 // ErrInUse is the error of a node whose data folder another process holds.
@@ -28,7 +30,7 @@ func lockFolder(dir string) (*os.File, error) {
 	writable := err == nil
 	if err != nil {
 		var rerr error
-		if f, rerr = os.Open(path); rerr != nil {
+		if f, rerr = bounded.Open(path, os.O_RDONLY, 0); rerr != nil {
 			return nil, fmt.Errorf("lock the data folder: %w", err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/scloudstack/pharos/internal/bounded"
 )
 
 // marks are what one start leaves on the disk for the next one. In a batch, what is zero is left as it is.
@@ -99,7 +101,7 @@ func (d *disk) copyAside() {
 
 // copyFile has the copy on the disk when it returns. It leaves no part of one.
 func copyFile(from, to string) error {
-	in, err := os.Open(from)
+	in, err := bounded.Open(from, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/scloudstack/pharos/cluster"
+	"github.com/scloudstack/pharos/internal/bounded"
 	"github.com/scloudstack/pharos/policy"
 )
 
@@ -101,11 +102,20 @@ type store struct {
 	hurt bool        // a fault was caught inside of it: it may hold its own locks for ever
 }
 
-// openStore opens or makes the file and reads all of it. Every fault on the
-// way, also one of the memory map, comes back as an error.
-func openStore(path string, readOnly bool) (s *store, c contents, err error) {
+// opening is what a database file is opened for.
+type opening uint8
+
+const (
+	toRead  opening = iota
+	toWrite         // a file that is there
+	toMake          // one that is not
+)
+
+// openStore opens the file and reads all of it. Every fault on the way, also one
+// of the memory map, comes back as an error.
+func openStore(path string, how opening) (s *store, c contents, err error) {
 	defer catchFault(&err, nil)()
-	db, err := bolt.Open(path, 0o640, boltOptions(readOnly))
+	db, err := bolt.Open(path, 0o640, boltOptions(how))
 	if err != nil {
 		return nil, c, classify("open", path, err)
 	}
@@ -113,7 +123,7 @@ func openStore(path string, readOnly bool) (s *store, c contents, err error) {
 	if c, err = s.read(); err == nil {
 		s.info, err = os.Stat(path)
 	}
-	if err == nil && !readOnly {
+	if err == nil && how != toRead {
 		err = s.write(&batch{})
 	}
 	if err != nil {
@@ -123,19 +133,44 @@ func openStore(path string, readOnly bool) (s *store, c contents, err error) {
 	return s, c, nil
 }
 
-func boltOptions(readOnly bool) *bolt.Options {
+func boltOptions(how opening) *bolt.Options {
 	return &bolt.Options{
 		// The folder's lock keeps other nodes away; this one is for foreign tools.
 		Timeout:      time.Second,
-		ReadOnly:     readOnly,
+		ReadOnly:     how == toRead,
 		FreelistType: bolt.FreelistMapType,
+		OpenFile: func(path string, flag int, mode os.FileMode) (*os.File, error) {
+			return openFile(path, flag, mode, how)
+		},
 	}
+}
+
+// openFile keeps bbolt from waiting for a FIFO, and from taking a file that lost
+// its content for a new one: what was in it would be gone without a word.
+func openFile(path string, flag int, mode os.FileMode, how opening) (*os.File, error) {
+	flag &^= os.O_CREATE
+	if how == toMake {
+		flag |= os.O_CREATE | os.O_EXCL
+	}
+	f, err := bounded.Open(path, flag, mode)
+	if err != nil || how == toMake {
+		return f, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() == 0 {
+		err = errors.New("it is empty")
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // classify tells damage from a disk that does not do what it is told.
 func classify(op, path string, err error) error {
 	var errno syscall.Errno
-	if errors.As(err, &errno) || errors.Is(err, bolterrors.ErrTimeout) {
+	if errors.As(err, &errno) || errors.Is(err, bolterrors.ErrTimeout) || errors.Is(err, bounded.ErrIrregular) {
 		return fmt.Errorf("%s %s: %w", op, path, err)
 	}
 	return fmt.Errorf("%s %s: %w: %w", op, path, errCorrupt, err)
@@ -355,7 +390,7 @@ func rebuildStore(path string, c *contents) (*store, error) {
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	s, _, err := openStore(temp, false)
+	s, _, err := openStore(temp, toMake)
 	if err != nil {
 		return nil, err
 	}
