@@ -233,3 +233,35 @@ func TestOrdersOfOneMoment(t *testing.T) {
 		}
 	}
 }
+
+// What is suspended beside an override would count again, and suspend it, once the override is given anew: so that is refused.
+func TestAnOverrideGivenAgainBesideWhatItSuspends(t *testing.T) {
+	for _, tt := range []struct{ order, rule string }{{"drain site/city-b", ruleDrainedSite}, {"site-lost city-b", ruleLostSite}} {
+		s, now := upState(threeSites(bigConfig(1)))
+		give := func(o Order) error {
+			now = now.Add(time.Second)
+			p, err := s.Judge(o, now)
+			if err == nil {
+				Step(s, Ordered(p.Entries), now)
+			}
+			return err
+		}
+		o := Order{Kind: KindOverride, Key: "all", Override: &Override{Site: "city-b"}, Author: "ann", Reason: "test"}
+		if err := give(o); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(time.Second)
+		kind, key, _ := strings.Cut(tt.order, " ")
+		Step(s, Merged{{Kind: Kind(kind), Key: key, Author: "bob", Reason: "met", Value: encode(Drain{}), Stamp: Stamp{Wall: now.UnixMilli(), Node: "edge-r"}}}, now)
+		if len(s.orders.suspended) != 1 {
+			t.Fatalf("%s: suspended are %v", tt.order, s.orders.suspended)
+		}
+		var refused *Refusal
+		if err := give(o); !errors.As(err, &refused) || refused.Rule != tt.rule {
+			t.Errorf("%s: %v, want a refusal by %s", tt.order, err, tt.rule)
+		}
+		if v := s.orders.all; v == nil || !v.followed() {
+			t.Errorf("%s: the override is not followed: %+v", tt.order, v)
+		}
+	}
+}

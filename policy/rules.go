@@ -80,13 +80,15 @@ func (s *State) meets(e Entry) []*Refusal {
 		return nil
 	}
 	if v, ok := decode[Override](e); e.Kind == KindOverride && ok && v.Site != "" {
-		if l := s.orders.lost[v.Site]; l != nil && l.suspended == "" {
+		// An order that is suspended beside an override counts again once that is given anew, and then suspends it.
+		if l := s.orders.lost[v.Site]; l != nil {
 			return []*Refusal{{
 				Rule: ruleLostSite,
 				Text: fmt.Sprintf("site %s was declared lost by %s (%s); first pharos site readmit %s", v.Site, l.Author, l.Reason, v.Site),
 			}}
 		}
-		if s.orders.siteOff[v.Site] {
+		drained := func(d *order) bool { return d.Key == "site/"+string(v.Site) }
+		if s.orders.siteOff[v.Site] || slices.ContainsFunc(s.orders.drains, drained) {
 			return []*Refusal{{
 				Rule: ruleDrainedSite, Break: true,
 				Text: fmt.Sprintf("site %s is drained; end that with pharos undrain site/%s, or pass it with --break-glass %s",
