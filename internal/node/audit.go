@@ -170,7 +170,7 @@ func changeRecords(list []policy.Change) []cluster.Record {
 
 // auditKinds are the kinds of records: what policy calls a change (recordChanges), what people do, and the audit's own.
 var auditKinds = []string{
-	"alarm", "audit chain", "audit retention", "configuration", "node", "order", "order set aside", "override", "service", "target", "vote", "zone",
+	"alarm", "audit chain", "audit retention", "configuration", "drain", "node", "order", "order set aside", "override", "service", "target", "vote", "zone",
 }
 
 // knownAudit refuses a query for a kind or a node that there is not: a typing error finds nothing, which would read as if
