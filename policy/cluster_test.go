@@ -528,8 +528,8 @@ func TestReasonsOfPeers(t *testing.T) {
 	s, now := trio(t)
 	hear(s, 1, now, func(st States) { st.set(0, Down) })
 	id := s.ix.targets[0].ID
-	Step(s, Reasons{"edge-b", []Reason{{id, "503 after 12 ms", now}}}, now)
-	Step(s, Reasons{"nobody", []Reason{{id, "x", now}}}, now)
+	Step(s, Reasons{"edge-b", []Reason{{id, Down, "503 after 12 ms", now}}}, now)
+	Step(s, Reasons{"nobody", []Reason{{id, Down, "x", now}}}, now)
 	if got := s.reason(0); got != "503 after 12 ms, says edge-b" {
 		t.Errorf("reason %q", got)
 	}
@@ -566,7 +566,7 @@ func TestProbedByOthers(t *testing.T) {
 	}
 	i := s.ix.targetOf[target]
 	hear(s, 2, now, func(st States) { st.set(i, Down) })
-	Step(s, Reasons{"edge-b", []Reason{{target, "503 from 203.0.113.10:443", now}}}, now)
+	Step(s, Reasons{"edge-b", []Reason{{target, Down, "503 from 203.0.113.10:443", now}}}, now)
 	if st, _ := look(); st.Health != Down || st.Reason != "503 from 203.0.113.10:443, says edge-b" || st.Detail != "not probed by this node: down for city-b, remote" {
 		t.Errorf("down: %+v", st)
 	}

@@ -63,7 +63,7 @@ func (s *State) nodeVote(n, i int) NodeVote {
 	} else if !p.heard.IsZero() {
 		v.Age = s.now.Sub(p.heard)
 		for _, r := range p.reasons {
-			if r.Target == s.ix.targets[i].ID {
+			if r.Target == s.ix.targets[i].ID && r.State == v.State {
 				v.Reason, v.Since = r.Text, r.Since
 			}
 		}

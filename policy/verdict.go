@@ -243,7 +243,7 @@ func (s *State) told(i int) string {
 			continue
 		}
 		for _, r := range p.reasons {
-			if r.Target == id && r.Text != "" {
+			if r.Target == id && r.State == Down && r.Text != "" {
 				return r.Text + ", says " + string(s.ix.nodes[n].ID)
 			}
 		}

@@ -137,9 +137,10 @@ func DecodeVote(data []byte) (Vote, error) {
 
 // Reason is the evidence of one state in a vote.
 type Reason struct {
-	Target TargetID  `json:"target"`
-	Text   string    `json:"text"`
-	Since  time.Time `json:"since"`
+	Target TargetID    `json:"target"`
+	State  HealthState `json:"state"`
+	Text   string      `json:"text"`
+	Since  time.Time   `json:"since"`
 }
 
 // Reasons are bounded: they are evidence for people, and decide nothing.
@@ -147,15 +148,17 @@ const (
 	maxReasons    = 64
 	maxReasonText = 200
 	maxReasonName = 255
+	maxUpReasons  = 32
+	reasonsWithUp = 1000 // octets up to which the reasons of what is up go along, so that all fit a datagram
 )
 
 // EncodeReasons writes the evidence of a vote: version (1), number of reasons (1), and of each its
-// target and text (a length and octets), and ms since 1970 (8).
+// state (1), target and text (a length and octets), and ms since 1970 (8).
 func EncodeReasons(list []Reason) []byte {
 	list = list[:min(len(list), maxReasons)]
 	b := []byte{1, byte(len(list))}
 	for _, r := range list {
-		b = appendText(b, string(r.Target), maxReasonName)
+		b = appendText(append(b, byte(r.State)), string(r.Target), maxReasonName)
 		b = appendText(b, r.Text, maxReasonText)
 		b = binary.BigEndian.AppendUint64(b, uint64(r.Since.UnixMilli()))
 	}
@@ -174,8 +177,11 @@ func DecodeReasons(data []byte) ([]Reason, error) {
 	}
 	list, data := make([]Reason, 0, data[1]), data[1:]
 	for n := int(data[0]); n > 0; n-- {
-		var r Reason
-		target, rest, ok := cutText(data[1:])
+		if len(data) < 2 || HealthState(data[1]) != Up && HealthState(data[1]) != Down {
+			return nil, errors.New("reasons: cut off, or of a state that is none")
+		}
+		r := Reason{State: HealthState(data[1])}
+		target, rest, ok := cutText(data[2:])
 		text, rest, ok2 := cutText(rest)
 		if !ok || !ok2 || len(rest) < 8 || len(text) > maxReasonText {
 			return nil, errors.New("reasons: cut off")
@@ -260,14 +266,29 @@ func (t *turn) sendVote() {
 	}
 }
 
-// ownReasons is the evidence of what this node votes down, the newest first.
+// ownReasons is the evidence of what this node votes down, the newest first, and then of what it votes up as far as it is short.
 func (t *turn) ownReasons() []Reason {
-	list := []Reason{}
+	list, ups := []Reason{}, []Reason{}
+	newest := func(a, b Reason) int { return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Target, b.Target)) }
 	for i := range t.targets {
-		if tg := &t.targets[i]; tg.state == Down {
-			list = append(list, Reason{t.ix.targets[i].ID, tg.reason, tg.since})
+		tg := &t.targets[i]
+		r := Reason{t.ix.targets[i].ID, tg.state, tg.reason, tg.since}
+		switch {
+		case tg.state == Down:
+			list = append(list, r)
+		case tg.state == Up && t.here[i] && (len(ups) < maxUpReasons || newest(r, ups[len(ups)-1]) < 0):
+			at, _ := slices.BinarySearchFunc(ups, r, newest)
+			ups = slices.Insert(ups, at, r)
+			ups = ups[:min(len(ups), maxUpReasons)]
 		}
 	}
-	slices.SortFunc(list, func(a, b Reason) int { return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Target, b.Target)) })
-	return list[:min(len(list), maxReasons)]
+	slices.SortFunc(list, newest)
+	list = list[:min(len(list), maxReasons)]
+	for _, r := range ups[:min(len(ups), maxReasons-len(list))] {
+		if len(EncodeReasons(append(list, r))) > reasonsWithUp {
+			break
+		}
+		list = append(list, r)
+	}
+	return list
 }

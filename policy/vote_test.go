@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func TestVoteErrors(t *testing.T) {
 
 func TestReasonsRoundTrip(t *testing.T) {
 	at := time.UnixMilli(1772366400000).UTC()
-	list := []Reason{{"a", "503 from 10.1.8.10 after 12 ms", at}, {"b", "", at}, {"c", strings.Repeat("x", 300), at}}
+	list := []Reason{{"a", Down, "503 from 10.1.8.10 after 12 ms", at}, {"b", Up, "", at}, {"c", Down, strings.Repeat("x", 300), at}}
 	got, err := DecodeReasons(EncodeReasons(list))
 	if err != nil {
 		t.Fatal(err)
@@ -90,8 +91,41 @@ func TestReasonsRoundTrip(t *testing.T) {
 			t.Errorf("%d octets read as %v", n, got)
 		}
 	}
-	if got, _ := DecodeReasons(EncodeReasons(make([]Reason, 100))); len(got) != maxReasons {
+	if got, _ := DecodeReasons(EncodeReasons(slices.Repeat([]Reason{{"a", Up, "connected", at}}, 100))); len(got) != maxReasons {
 		t.Errorf("%d reasons", len(got))
+	}
+}
+
+// The evidence of what is down comes first, and that of what is up as far as it is short, the newest first.
+func TestOwnReasons(t *testing.T) {
+	s, now := upState(bigConfig(100)) // 1,000 targets
+	for i, id := range []TargetID{s.ix.targets[7].ID, s.ix.targets[9].ID} {
+		for range 3 {
+			now = now.Add(time.Second)
+			Step(s, Observed{{Target: id, At: now, Outcome: Refused, Reason: "refused"}}, now)
+		}
+		if got := (&turn{State: s}).ownReasons(); len(got) < i+2 || got[0].Target != id || got[i].State != Down || got[i+1].State != Up ||
+			got[i+1].Text != "connected" || len(EncodeReasons(got)) > reasonsWithUp {
+			t.Errorf("%d octets: %+v", len(EncodeReasons(got)), got)
+		}
+	}
+}
+
+// What a node told of a state that it has left is no evidence of the one that it votes now.
+func TestReasonsOfAnotherState(t *testing.T) {
+	s, now := trio(t)
+	id := s.ix.targets[0].ID
+	Step(s, Reasons{"edge-b", []Reason{{id, Up, "200 after 3 ms", now}}}, now)
+	hear(s, 1, now, func(st States) { st.set(0, Down) })
+	if got := s.told(0); got != "" {
+		t.Errorf("down by %q", got)
+	}
+	if v := s.nodeVote(1, 0); v.Reason != "" || v.State != Down {
+		t.Errorf("%+v", v)
+	}
+	hear(s, 2, now, func(st States) { st.set(0, Up) })
+	if v := s.nodeVote(1, 0); v.Reason != "200 after 3 ms" || v.State != Up {
+		t.Errorf("%+v", v)
 	}
 }
 
@@ -114,7 +148,7 @@ func FuzzDecodeVote(f *testing.F) {
 }
 
 func FuzzDecodeReasons(f *testing.F) {
-	f.Add(EncodeReasons([]Reason{{"a", "no answer in 500ms", time.UnixMilli(1772366400000)}}))
+	f.Add(EncodeReasons([]Reason{{"a", Down, "no answer in 500ms", time.UnixMilli(1772366400000)}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		list, err := DecodeReasons(data)
 		if err != nil {
