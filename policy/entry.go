@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -55,8 +56,26 @@ type Entry struct {
 	// Over is the stamp of the entry of its key that an order was given over, in knowledge of it; zero: of none.
 	Over Stamp `json:"over,omitzero"`
 	// Rank is a move's number; other kinds have none.
-	Rank  uint64          `json:"rank,omitempty"`
-	Value json.RawMessage `json:"value,omitempty"`
+	Rank  uint64 `json:"rank,omitempty"`
+	Value Value  `json:"value,omitempty"`
+}
+
+// Value is what an entry carries, as its kind encodes it: JSON in those of this release.
+type Value []byte
+
+// MarshalJSON shows a value as it is where it is JSON, and else as a string in base64: that of another release, or of
+// audit records, or one that a broken peer wrote.
+func (v Value) MarshalJSON() ([]byte, error) {
+	if json.Valid(v) {
+		return v, nil
+	}
+	return json.Marshal([]byte(v))
+}
+
+// UnmarshalJSON reads what MarshalJSON shows of JSON.
+func (v *Value) UnmarshalJSON(text []byte) error {
+	*v = slices.Clone(text)
+	return nil
 }
 
 // Merge says which of two entries with one key stays, whatever the order in which a node hears of them.
