@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"time"
 
 	"github.com/scloudstack/pharos/policy"
@@ -13,6 +14,7 @@ type session struct {
 	step        uint64 // of the last turn that was sent
 	last        []byte // that turn, to be sent again when no answer comes
 	ended       bool   // it said that nothing was left
+	unanswered  bool   // that turn, within its patience
 	partial     bool
 	through     uint64    // seq when it began
 	again       time.Time // when last is sent again
@@ -56,7 +58,7 @@ func (r *Replica) say(node policy.NodeID, s *session, t turn, step uint64, now t
 	if t.empty() && step > 0 {
 		t.end, s.ended = true, true
 	}
-	s.step, s.last, s.partial = step, t.append(nil), t.partial
+	s.step, s.last, s.partial, s.unanswered = step, t.append(nil), t.partial, false
 	s.touched = now
 	r.hurry(now)
 	s.patience = turnPatience
@@ -88,7 +90,7 @@ func (r *Replica) resumeExchange(node policy.NodeID, p *peer, now time.Time) {
 		p.retry = now.Add(r.jitter(retryLeast, retryMost))
 		return
 	}
-	s.again = now.Add(s.patience)
+	s.again, s.unanswered = now.Add(s.patience), true
 	r.repeat(node, s)
 }
 
@@ -213,10 +215,19 @@ func (r *Replica) compareHeld(node policy.NodeID, p *peer, held total, now time.
 		p.differs = time.Time{}
 	case p.differs.IsZero():
 		p.differs = now
-	case now.Sub(p.differs) >= r.heldPatience() && r.open == 0 && now.Sub(r.hinted) >= hintLeast:
+	case now.Sub(p.differs) >= r.heldPatience() && now.Sub(r.hinted) >= hintLeast && !r.exchanging():
 		p.differs, r.hinted = time.Time{}, now
 		r.begin(node, p, now)
 	}
+}
+
+// exchanging says whether an exchange that was begun here goes on. One with a peer that does not answer, behind a cut,
+// does not: what was written there comes by others.
+func (r *Replica) exchanging() bool {
+	return slices.ContainsFunc(r.order, func(id policy.NodeID) bool {
+		s := r.peers[id].out
+		return s != nil && !s.unanswered
+	})
 }
 
 // heldPatience is longer in a large cluster, where news take a while, and all would turn to the few that vote.

@@ -167,3 +167,27 @@ func TestTheLaterOfTwoBeginningsCounts(t *testing.T) {
 		t.Errorf("they met after %v", took)
 	}
 }
+
+// What one side of a cut writes comes to the other by a third soon, though exchanges with those behind the cut are open.
+func TestNewsComeRoundACut(t *testing.T) {
+	for seed := range uint64(20) {
+		g := newRig(t, 5, seed)
+		g.upAll()
+		for _, id := range g.order {
+			out, err := g.nodes[id].r.SetVote([]byte("v"), g.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.handle(g.nodes[id], out)
+		}
+		g.mustAgree(5 * time.Second)
+		g.run(3 * time.Second)
+		side := map[policy.NodeID]int{"n1": 1, "n2": 1, "n3": 2, "n4": 2} // n5 hears all
+		g.drop = func(from, to policy.NodeID) bool { return side[from]*side[to] == 2 }
+		g.run(4 * time.Second) // the membership does not know yet
+		g.write(g.nodes["n1"], g.entry(g.nodes["n1"], policy.KindMove, "shop/0", "x"))
+		if took := g.until(10*time.Second, g.agree); took > 2200*time.Millisecond {
+			t.Errorf("seed %d: known to all after %v", seed, took)
+		}
+	}
+}
