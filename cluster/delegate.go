@@ -85,7 +85,7 @@ func addressOf(n *memberlist.Node) string {
 	if !ok {
 		return net.JoinHostPort(n.Addr.String(), strconv.Itoa(int(n.Port)))
 	}
-	return netip.AddrPortFrom(addr.Unmap(), n.Port).String()
+	return unmapped(netip.AddrPortFrom(addr, n.Port)).String()
 }
 
 func (g *Gossip) judgeCluster(n *memberlist.Node) error {

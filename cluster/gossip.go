@@ -143,7 +143,7 @@ func readSettings(self policy.NodeID, members map[policy.NodeID]Member) (*gossip
 		if err != nil {
 			return nil, fmt.Errorf("gossip: address %q of node %s: host:port expected: %w", m.Address, id, err)
 		}
-		s.addrs[id] = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+		s.addrs[id] = unmapped(addr)
 		if id != self {
 			s.order = append(s.order, id)
 		}

@@ -23,6 +23,7 @@ type Keyring struct {
 	cluster string
 	keys    map[policy.NodeID]ed25519.PublicKey
 	origins map[policy.NodeID]origin
+	home    origin // of the cluster, without an address
 }
 
 // origin is what a node takes itself to be: the first 4 octets of the SHA-256 of its cluster's name, and of its address. A
@@ -31,7 +32,7 @@ type origin [8]byte
 
 func originOf(cluster, address string) (o origin) {
 	if addr, err := netip.ParseAddrPort(address); err == nil {
-		address = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()).String()
+		address = unmapped(addr).String()
 	}
 	name, at := sha256.Sum256([]byte("pharos cluster\x00"+cluster)), sha256.Sum256([]byte("pharos address\x00"+address))
 	copy(o[:4], name[:])
@@ -43,7 +44,7 @@ func originOf(cluster, address string) (o origin) {
 func (k *Keyring) expects(node policy.NodeID, from origin) error {
 	want, known := k.origins[node]
 	if !known {
-		want = originOf(k.cluster, "")
+		want = k.home
 	}
 	switch {
 	case want == from:
@@ -64,7 +65,10 @@ func (k *Keyring) head(kind uint8, self policy.NodeID) []byte {
 
 // NewKeyring makes the keyring of a configuration.
 func NewKeyring(cluster string, members map[policy.NodeID]Member) (*Keyring, error) {
-	k := &Keyring{cluster: cluster, keys: make(map[policy.NodeID]ed25519.PublicKey, len(members)), origins: make(map[policy.NodeID]origin, len(members))}
+	k := &Keyring{
+		cluster: cluster, keys: make(map[policy.NodeID]ed25519.PublicKey, len(members)),
+		origins: make(map[policy.NodeID]origin, len(members)), home: originOf(cluster, ""),
+	}
 	for id, m := range members {
 		if len(m.PublicKey) != ed25519.PublicKeySize {
 			return nil, fmt.Errorf("node %s: public key of %d octets, %d expected", id, len(m.PublicKey), ed25519.PublicKeySize)

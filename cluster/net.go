@@ -58,7 +58,7 @@ func listen(addr netip.AddrPort, blocked *atomic.Pointer[blockList], stats *coun
 		log.Debug("gossip receive buffer", "err", err)
 	}
 	n := &network{
-		addr: netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port()), udp: udp, tcp: tcp, blocked: blocked, log: log, stats: stats,
+		addr: unmapped(bound), udp: udp, tcp: tcp, blocked: blocked, log: log, stats: stats,
 		packets: make(chan *memberlist.Packet, 256), incoming: make(chan net.Conn),
 		streams: map[net.Conn]struct{}{},
 	}
